@@ -1,0 +1,47 @@
+/* The one error type. A fallible function returns bool (true = done), takes its outputs before
+ * `err`, writes `err` only when it returns false, and never clobbers outputs on failure.
+ * `err` is last and never NULL. A function logs an error or returns it, never both. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum error_code {
+    ERROR_INTERNAL,    /* a bug or a state that should not exist */
+    ERROR_INVALID,     /* the input is wrong; repeating it cannot help */
+    ERROR_NOT_FOUND,   /* a named object does not exist */
+    ERROR_CONFLICT,    /* the object is in another state than the request assumes */
+    ERROR_REFUSED,     /* not permitted: identity, role, policy, an older epoch */
+    ERROR_UNREACHABLE, /* a peer, database or device does not answer or went away; retry */
+    ERROR_TIMEOUT,     /* it answered too late; retry */
+    ERROR_NO_SPACE,    /* disk, memory or another limit is full */
+    ERROR_CANCELLED,   /* stopped because somebody asked for it */
+    ERROR_UNSUPPORTED, /* this host or object cannot do that */
+    ERROR_MIRROR_LOST, /* a disk mirror broke; the transfer must be done again in a new epoch */
+};
+
+struct error {
+    enum error_code code;
+    char text[256]; /* one sentence for a person: what was wrong, where, what was expected */
+};
+
+/* Sets code and text and returns false, so that a caller can `return error_set(...)`. */
+bool error_set(struct error *err, enum error_code code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* As error_set, and appends ": " and strerror(errno_value). ENOSPC/EDQUOT become ERROR_NO_SPACE
+ * whatever `code` says. */
+bool error_set_errno(struct error *err, enum error_code code, int errno_value, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Puts "context: " in front of the text; returns false. Long text is cut at the end. */
+bool error_prefix(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* The stable lower-case word of a code ("not-found"), and back (false: unknown word). */
+const char *error_code_name(enum error_code code);
+bool error_code_parse(const char *name, enum error_code *code);
+
+/* True when trying the same thing again later may succeed (UNREACHABLE, TIMEOUT, MIRROR_LOST). */
+bool error_is_transient(enum error_code code);
+
+#define must_check __attribute__((warn_unused_result))

@@ -1,0 +1,72 @@
+/* PostgreSQL: a small pool of connections and queries with bound parameters. libpq is included in
+ * this folder only. Rows are read by column name. A connection that broke is replaced on the next
+ * use; the caller gets ERROR_UNREACHABLE and may try the whole transaction again. */
+#pragma once
+
+#include "base/error.h"
+#include "base/uuid.h"
+
+#include <stdint.h>
+
+struct db_pool;
+struct db; /* one connection, checked out, used by one thread */
+struct db_rows;
+
+bool db_pool_open(struct db_pool **out, const char *conninfo, int connections,
+                  struct error *err) must_check;
+void db_pool_close(struct db_pool *pool);
+/* Waits at most timeout_ms for a free connection; connects when needed. */
+bool db_take(struct db_pool *pool, int timeout_ms, struct db **out, struct error *err) must_check;
+/* Gives it back; an open transaction is rolled back. NULL is fine. */
+void db_give(struct db *db);
+
+bool db_begin(struct db *db, struct error *err) must_check;
+bool db_commit(struct db *db, struct error *err) must_check;
+void db_rollback(struct db *db);
+
+/* A parameter is text in PostgreSQL's own syntax, or NULL. Build the array with these. */
+struct db_text {
+    char text[32];
+};
+struct db_text db_int(int64_t value);
+const char *db_bool(bool value);
+
+/* Runs one statement with $1..$n. `rows` may be NULL. A unique violation is ERROR_CONFLICT, a
+ * foreign key or check violation ERROR_INVALID, lost connection ERROR_UNREACHABLE, a serialization
+ * failure or deadlock ERROR_TIMEOUT. */
+bool db_query(struct db *db, const char *sql, int count, const char *const params[],
+              struct db_rows **rows, struct error *err) must_check;
+#define DB_PARAMS(...)                                                                             \
+    (int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(const char *)), (const char *[])          \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+int db_count(const struct db_rows *rows);        /* rows returned */
+int64_t db_affected(const struct db_rows *rows); /* rows changed */
+/* By column name (an unknown name is a programmer's error: assert). NULL for SQL NULL; borrowed. */
+const char *db_value(const struct db_rows *rows, int row, const char *column);
+int64_t db_value_int(const struct db_rows *rows, int row, const char *column); /* 0 for NULL */
+bool db_value_bool(const struct db_rows *rows, int row, const char *column);
+void db_rows_free(struct db_rows *rows);
+static inline void cleanup_db_rows(struct db_rows **rows)
+{
+    db_rows_free(*rows);
+}
+static inline void cleanup_db(struct db **db)
+{
+    db_give(*db);
+}
+#define auto_db_rows __attribute__((cleanup(cleanup_db_rows)))
+#define auto_db      __attribute__((cleanup(cleanup_db)))
+
+/* Applies db/migrations/NNNN_name.sql in order under an advisory lock; a database that is newer
+ * than the files is ERROR_REFUSED. */
+bool db_migrate(struct db *db, const char *directory, int *applied, struct error *err) must_check;
+
+/* LISTEN on a connection of its own, on a thread of its own; `on_wake` gets channel and payload.
+ * Reconnects by itself, then calls on_wake(channel, "") because something may have been missed. */
+struct db_listener;
+typedef void db_on_wake(void *context, const char *channel, const char *payload);
+bool db_listener_open(struct db_listener **out, const char *conninfo, const char *const channels[],
+                      db_on_wake *on_wake, void *context, struct error *err) must_check;
+void db_listener_close(struct db_listener *listener);

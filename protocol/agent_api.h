@@ -1,0 +1,59 @@
+/* The two calls of an agent, both POST with JSON over mutual TLS to the coordinator's agent port.
+ *
+ * POST /agent/v1/report  never waits: inventory when it changed, progress, results, ledger entries.
+ *                        A 204 means that all of it is durable at the coordinator.
+ * POST /agent/v1/poll    parks up to 25 s until there is a step for this host that is not in
+ *                        `known`, or a cancellation that is not in `cancelling`.
+ * POST /agent/v1/enrol   on the API port, without a certificate: a one-time token and a CSR for a
+ *                        certificate.
+ * POST /agent/v1/renew   a CSR for a new certificate, with the old one. */
+#pragma once
+
+#include "protocol/inventory.h"
+#include "protocol/progress.h"
+#include "protocol/step.h"
+
+/* One object that a migration creates, written down before it is made. */
+struct ledger_entry {
+    int64_t sequence; /* grows with each change at this host */
+    char migration[UUID_SIZE];
+    char kind[24];       /* "vdi", "receiver", "domain", "bitmap", "target-node", "reader",
+                            "chunk-map", "socket", "memory-file", "journal" */
+    char reference[256]; /* what it is called there */
+    bool is_removed;     /* false: exists or may exist; true: gone, or became the VM's own */
+};
+
+struct agent_report {
+    int64_t inventory_generation; /* grows with each inventory of this host, over restarts */
+    bool has_inventory;
+    struct inventory inventory;
+    struct json_array progress; /* struct migration_progress */
+    struct json_array results;  /* struct step_result */
+    struct json_array ledger;   /* struct ledger_entry, in order of sequence */
+};
+extern const struct json_field agent_report_fields[];
+
+struct agent_poll {
+    struct json_array known;      /* char *: ids of steps in the agent's journal not yet reported */
+    struct json_array cancelling; /* char *: those of them it knows to be cancelled */
+};
+extern const struct json_field agent_poll_fields[];
+
+struct agent_poll_answer {
+    struct json_array steps;  /* struct step */
+    struct json_array cancel; /* char *: ids of steps to stop */
+};
+extern const struct json_field agent_poll_answer_fields[];
+
+struct agent_enrol {
+    char token[129];
+    char *csr;
+};
+extern const struct json_field agent_enrol_fields[];
+struct agent_enrol_answer {
+    char host[UUID_SIZE];
+    char *certificate;
+    char *ca;
+    int agent_port; /* where poll and report are served */
+};
+extern const struct json_field agent_enrol_answer_fields[];
