@@ -38,6 +38,7 @@ bool error_set_errno(struct error *err, enum error_code code, int errno_value, c
 bool error_prefix(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The stable lower-case word of a code ("not-found"), and back (false: unknown word). */
+extern const char *const error_code_names[]; /* in order of the codes, NULL-terminated */
 const char *error_code_name(enum error_code code);
 bool error_code_parse(const char *name, enum error_code *code);
 

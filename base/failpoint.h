@@ -1,10 +1,8 @@
 /* Named points where a test build can be killed, held, slowed or made to fail; nothing in a release
- * build. A point reads the file $CROSSPOOL_FAILPOINTS/<program>/<name> each time it is passed:
- *   kill          SIGKILL of this process
- *   wait          holds until the file is gone
- *   delay MS      sleeps
- *   error TEXT    fails with ERROR_INTERNAL and TEXT (only points that can fail)
- * and writes <name>.hit beside it, so that a test can wait for it. */
+ * build. Give each process a folder of its own. A point reads the file $CROSSPOOL_FAILPOINTS/<name>
+ * each time it is passed: kill          SIGKILL of this process wait          holds until the file
+ * is gone delay MS      sleeps error TEXT    fails with ERROR_INTERNAL and TEXT (only points that
+ * can fail) and writes <name>.hit beside it, so that a test can wait for it. */
 #pragma once
 
 #include "base/error.h"
