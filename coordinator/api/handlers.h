@@ -1,0 +1,47 @@
+/* The handlers behind the routes table: one file a resource, named after it. Each gets a
+ * struct api_context as `context`. */
+#pragma once
+
+#include "coordinator/http/http.h"
+
+/* health.c, metrics.c, openapi.c: no database connection is given to open routes */
+http_handler api_health;
+http_handler api_ready;
+http_handler api_metrics;
+http_handler api_openapi;
+
+/* pools.c */
+http_handler api_pools_list;
+http_handler api_pools_show;
+http_handler api_pools_create;
+
+/* enrolments.c */
+http_handler api_enrolments_create;
+http_handler api_agent_enrol;
+http_handler api_agent_renew;
+
+/* hosts.c, networks.c, srs.c, vms.c */
+http_handler api_hosts_list;
+http_handler api_hosts_show;
+http_handler api_networks_list;
+http_handler api_srs_list;
+http_handler api_vms_list;
+http_handler api_vms_show;
+
+/* mapping_sets.c */
+http_handler api_mapping_sets_list;
+http_handler api_mapping_sets_create;
+http_handler api_mapping_sets_show;
+http_handler api_mapping_sets_replace;
+http_handler api_mapping_sets_remove;
+
+/* migrations.c, leftovers.c */
+http_handler api_migrations_create;
+http_handler api_migrations_list;
+http_handler api_migrations_show;
+http_handler api_migrations_cancel;
+http_handler api_leftovers_list;
+
+/* agent.c */
+http_handler api_agent_report;
+http_handler api_agent_poll;

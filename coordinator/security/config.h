@@ -1,0 +1,26 @@
+/* coordinator.json, decoded strictly. */
+#pragma once
+
+#include "base/json.h"
+
+struct coordinator_listen {
+    char *address;
+    int port;
+};
+
+struct coordinator_config {
+    char *database; /* libpq connection string */
+    char *state_directory;
+    char *schema_directory;
+    char *openapi; /* the file served as /openapi.yaml */
+    struct coordinator_listen api;
+    struct coordinator_listen agents;
+    struct json_array names; /* char *: DNS names and IP addresses of the server certificate */
+    int host_lost_after_s;
+};
+
+/* ERROR_INVALID names the file, the JSON pointer and what was expected. Free with
+ * coordinator_config_done. */
+bool coordinator_config_read(const char *path, struct coordinator_config *config,
+                             struct error *err) must_check;
+void coordinator_config_done(struct coordinator_config *config);
