@@ -26,7 +26,10 @@ bool journal_unreported(struct journal *journal, journal_result_fn *fn, void *co
 
 /* Handoff records: at most one row per (migration, role); docs/handoff.md names the states. The
  * door: a record never goes to a lower epoch, nor backwards within one; such a call is
- * ERROR_REFUSED and changes nothing. */
+ * ERROR_REFUSED and changes nothing. Within an epoch: source STREAMING -> RELEASED -> OWNED or
+ * ABANDONED, destination STREAMING -> PREPARED -> OWNED or ABANDONED, both STREAMING -> ABANDONED,
+ * and the same state again. A higher epoch begins with STREAMING or ABANDONED, and never after
+ * RELEASED or OWNED. */
 enum handoff_state {
     HANDOFF_NONE,
     HANDOFF_STREAMING, /* source: saving, may resume by itself; destination: receiving */
@@ -48,13 +51,14 @@ bool journal_put_handoff(struct journal *journal, const struct handoff_record *r
 /* state HANDOFF_NONE, epoch 0 when there is none. */
 bool journal_get_handoff(struct journal *journal, const char *migration, enum migration_role role,
                          struct handoff_record *out, struct error *err) must_check;
+/* In the order of their last change. */
 typedef bool journal_handoff_fn(void *context, const struct handoff_record *record,
                                 struct error *err);
 bool journal_each_handoff(struct journal *journal, journal_handoff_fn *fn, void *context,
                           struct error *err) must_check;
 
 /* Numbers that only grow, by name ("mirror/<migration>/<disk>", "inventory"): the next value is
- * durable before it is returned. `journal_seen_epoch` raises one to `value` and refuses
+ * durable before it is returned. `journal_raise` raises one to `value` and refuses
  * (ERROR_REFUSED) unless it is greater than what is stored. */
 bool journal_next(struct journal *journal, const char *name, int64_t *value,
                   struct error *err) must_check;
@@ -78,6 +82,6 @@ bool journal_unreported_ledger(struct journal *journal, journal_ledger_fn *fn, v
 bool journal_ledger_reported(struct journal *journal, int64_t up_to_sequence,
                              struct error *err) must_check;
 
-/* Forgets everything of an ended migration: refused (ERROR_CONFLICT) while a ledger entry is left.
- * Finished steps stay until reported. */
+/* Forgets everything of an ended migration: refused (ERROR_CONFLICT) while a ledger entry is left
+ * or its handoff is not decided. Steps stay until they are finished and reported. */
 bool journal_forget(struct journal *journal, const char *migration, struct error *err) must_check;
