@@ -82,8 +82,8 @@ static const struct refusal refusals[] = {
     {"{\"count\":1,\"title\":\"\"}", "/title: expected text of 1 to 5 bytes"},
     {"{\"count\":1,\"title\":\"abcdef\"}", "/title: expected text of 1 to 5 bytes"},
     {"{\"count\":1,\"title\":\"a\\u0000b\"}",
-     "not valid JSON at line 1 column 20: \\u0000 is not allowed without JSON_ALLOW_NUL near "
-     "'\"a\\u0000'"},
+     "not valid JSON at line 1 column 29: \\u0000 is not allowed without JSON_ALLOW_NUL near "
+     "'\"a\\u0000b\"'"},
     {"{\"count\":1,\"id\":\"01234567-89AB-4cde-8f01-23456789abcd\"}",
      "/id: expected a UUID in lower case"},
     {"{\"count\":1,\"colour\":\"blue\"}", "/colour: expected one of \"red\", \"green\""},
