@@ -63,6 +63,9 @@ static inline void cleanup_db(struct db **db)
  * than the files is ERROR_REFUSED. */
 bool db_migrate(struct db *db, const char *directory, int *applied, struct error *err) must_check;
 
+/* The version the database has now; 0 before the first migration. */
+bool db_schema_version(struct db *db, int *version, struct error *err) must_check;
+
 /* LISTEN on a connection of its own, on a thread of its own; `on_wake` gets channel and payload.
  * Reconnects by itself, then calls on_wake(channel, "") because something may have been missed. */
 struct db_listener;

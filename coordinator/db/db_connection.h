@@ -1,0 +1,33 @@
+/* One connection, inside coordinator/db only. */
+#pragma once
+
+#include "coordinator/db/db.h"
+
+#include <libpq-fe.h>
+
+enum {
+    DB_CONNECT_TIMEOUT_S = 3,
+    DB_STATEMENT_TIMEOUT_MS = 10000, /* the server's own limit of one statement */
+    DB_ANSWER_TIMEOUT_MS = 15000,    /* ours, when the server or the network says nothing */
+};
+
+struct db {
+    struct db_pool *pool; /* NULL outside a pool */
+    PGconn *connection;   /* NULL: not connected, or lost */
+    bool is_taken;
+    int64_t used_at_ms; /* monotonic, when it was given back */
+    int timeout_ms;     /* longest wait for an answer */
+};
+
+/* Connects and sets the session up. On failure nothing is left open. */
+bool db_connect(struct db *db, const char *conninfo, struct error *err) must_check;
+void db_disconnect(struct db *db);
+
+/* Waits for the whole answer of what was sent; the last result is the caller's to PQclear, an
+ * earlier failed one wins. A connection that does not answer in time is closed. */
+bool db_answer(struct db *db, PGresult **result, struct error *err) must_check;
+/* One or more statements without parameters. */
+bool db_execute(struct db *db, const char *sql, struct error *err) must_check;
+
+/* The first line of libpq's message, without "FATAL:" noise lines below it. */
+void db_first_line(const char *message, char *out, size_t size);

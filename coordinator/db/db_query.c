@@ -1,0 +1,203 @@
+/* Statements with bound parameters, transactions, and what a failed statement means. */
+#include "coordinator/db/db_connection.h"
+
+#include "base/memory.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct db_rows {
+    PGresult *result;
+};
+
+/* SQLSTATE (PostgreSQL, appendix A) to our codes; the first prefix that fits wins. */
+static const struct {
+    const char *prefix;
+    enum error_code code;
+    bool is_connection_lost;
+} sqlstates[] = {
+    {"23505", ERROR_CONFLICT, false},    /* unique_violation */
+    {"23P01", ERROR_CONFLICT, false},    /* exclusion_violation */
+    {"23", ERROR_INVALID, false},        /* foreign key, check, not null */
+    {"22", ERROR_INVALID, false},        /* data exception: a value that does not fit its type */
+    {"40", ERROR_TIMEOUT, false},        /* serialization failure, deadlock */
+    {"55P03", ERROR_TIMEOUT, false},     /* lock_not_available */
+    {"57014", ERROR_TIMEOUT, false},     /* query_canceled: statement_timeout */
+    {"57", ERROR_UNREACHABLE, true},     /* shutdown, crash, cannot_connect_now */
+    {"08", ERROR_UNREACHABLE, true},     /* connection exception */
+    {"25P03", ERROR_UNREACHABLE, true},  /* idle_in_transaction_session_timeout */
+    {"25006", ERROR_UNREACHABLE, true},  /* read-only: connected to a standby */
+    {"53300", ERROR_UNREACHABLE, false}, /* too_many_connections */
+    {"53", ERROR_NO_SPACE, false},       /* disk full, out of memory */
+};
+
+static bool statement_failed(struct db *db, const PGresult *result, struct error *err)
+{
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    char text[200];
+    const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    db_first_line(primary ? primary : PQresultErrorMessage(result), text, sizeof text);
+    enum error_code code = ERROR_INTERNAL;
+    bool is_lost = PQstatus(db->connection) == CONNECTION_BAD;
+    for (size_t i = 0; state && i < sizeof sqlstates / sizeof *sqlstates; i++) {
+        if (strncmp(state, sqlstates[i].prefix, strlen(sqlstates[i].prefix)) != 0)
+            continue;
+        code = sqlstates[i].code;
+        is_lost = is_lost || sqlstates[i].is_connection_lost;
+        break;
+    }
+    if (is_lost) {
+        db_disconnect(db);
+        code = ERROR_UNREACHABLE;
+    }
+    return error_set(err, code, "database: %s (%s)", text, state ? state : "no SQLSTATE");
+}
+
+static bool is_good(const PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+    return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY;
+}
+
+static bool refuse_lost(struct error *err)
+{
+    return error_set(err, ERROR_UNREACHABLE, "database: the connection was lost");
+}
+
+static bool finish(struct db *db, PGresult **result, struct error *err)
+{
+    PGresult *answer = NULL;
+    if (!db_answer(db, &answer, err))
+        return false;
+    if (is_good(answer)) {
+        *result = answer;
+        return true;
+    }
+    statement_failed(db, answer, err);
+    PQclear(answer);
+    return false;
+}
+
+static bool not_sent(struct db *db, struct error *err)
+{
+    char line[180];
+    db_first_line(PQerrorMessage(db->connection), line, sizeof line);
+    db_disconnect(db);
+    return error_set(err, ERROR_UNREACHABLE, "database: cannot send a statement: %s", line);
+}
+
+bool db_query(struct db *db, const char *sql, int count, const char *const params[],
+              struct db_rows **rows, struct error *err)
+{
+    if (!db->connection)
+        return refuse_lost(err);
+    if (!PQsendQueryParams(db->connection, sql, count, NULL, params, NULL, NULL, 0))
+        return not_sent(db, err);
+    PGresult *result = NULL;
+    if (!finish(db, &result, err))
+        return false;
+    if (!rows) {
+        PQclear(result);
+        return true;
+    }
+    struct db_rows *made = memory_alloc(sizeof *made);
+    made->result = result;
+    *rows = made;
+    return true;
+}
+
+bool db_execute(struct db *db, const char *sql, struct error *err)
+{
+    if (!db->connection)
+        return refuse_lost(err);
+    if (!PQsendQuery(db->connection, sql))
+        return not_sent(db, err);
+    PGresult *result = NULL;
+    if (!finish(db, &result, err))
+        return false;
+    PQclear(result);
+    return true;
+}
+
+bool db_begin(struct db *db, struct error *err)
+{
+    return db_execute(db, "BEGIN", err);
+}
+
+bool db_commit(struct db *db, struct error *err)
+{
+    if (!db->connection)
+        return refuse_lost(err);
+    if (!PQsendQuery(db->connection, "COMMIT"))
+        return not_sent(db, err);
+    PGresult *result = NULL;
+    if (!finish(db, &result, err))
+        return false;
+    /* PostgreSQL answers COMMIT of a failed transaction with success and ROLLBACK */
+    bool is_committed = strcmp(PQcmdStatus(result), "COMMIT") == 0;
+    PQclear(result);
+    return is_committed || error_set(err, ERROR_INTERNAL,
+                                     "database: a failed transaction was committed by mistake; "
+                                     "it was rolled back");
+}
+
+void db_rollback(struct db *db)
+{
+    struct error ignored;
+    if (db->connection && !db_execute(db, "ROLLBACK", &ignored) && db->connection)
+        db_disconnect(db); /* closing it rolls back for certain */
+}
+
+struct db_text db_int(int64_t value)
+{
+    struct db_text text;
+    snprintf(text.text, sizeof text.text, "%" PRId64, value);
+    return text;
+}
+
+const char *db_bool(bool value)
+{
+    return value ? "t" : "f";
+}
+
+int db_count(const struct db_rows *rows)
+{
+    return PQntuples(rows->result);
+}
+
+int64_t db_affected(const struct db_rows *rows)
+{
+    return strtoll(PQcmdTuples(rows->result), NULL, 10);
+}
+
+const char *db_value(const struct db_rows *rows, int row, const char *column)
+{
+    int number = PQfnumber(rows->result, column);
+    assert(number >= 0 && row >= 0 && row < PQntuples(rows->result));
+    if (PQgetisnull(rows->result, row, number))
+        return NULL;
+    return PQgetvalue(rows->result, row, number);
+}
+
+int64_t db_value_int(const struct db_rows *rows, int row, const char *column)
+{
+    const char *value = db_value(rows, row, column);
+    return value ? strtoll(value, NULL, 10) : 0;
+}
+
+bool db_value_bool(const struct db_rows *rows, int row, const char *column)
+{
+    const char *value = db_value(rows, row, column);
+    return value && value[0] == 't';
+}
+
+void db_rows_free(struct db_rows *rows)
+{
+    if (!rows)
+        return;
+    PQclear(rows->result);
+    free(rows);
+}
