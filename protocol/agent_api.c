@@ -52,3 +52,8 @@ const struct json_field agent_enrol_answer_fields[] = {
     JSON_INT("agent_port", agent_enrol_answer, agent_port, 1, 65535, true),
     {0},
 };
+
+const struct json_field agent_renew_fields[] = {
+    JSON_TEXT("csr", agent_renew, csr, 1, LIMIT_PEM, true),
+    {0},
+};

@@ -57,3 +57,9 @@ struct agent_enrol_answer {
     int agent_port; /* where poll and report are served */
 };
 extern const struct json_field agent_enrol_answer_fields[];
+
+/* Answered with agent_enrol_answer; the old certificate stays valid until it expires. */
+struct agent_renew {
+    char *csr;
+};
+extern const struct json_field agent_renew_fields[];
