@@ -16,7 +16,7 @@ const char *const error_code_names[] = {
 };
 enum { CODE_COUNT = sizeof error_code_names / sizeof error_code_names[0] - 1 };
 
-bool error_set(struct error *err, enum error_code code, const char *fmt, ...)
+void error_write(struct error *err, enum error_code code, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -25,10 +25,10 @@ bool error_set(struct error *err, enum error_code code, const char *fmt, ...)
     va_end(args);
     err->code = code;
     memcpy(err->text, text, sizeof text);
-    return false;
 }
 
-bool error_set_errno(struct error *err, enum error_code code, int errno_value, const char *fmt, ...)
+void error_write_errno(struct error *err, enum error_code code, int errno_value, const char *fmt,
+                       ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -42,10 +42,9 @@ bool error_set_errno(struct error *err, enum error_code code, int errno_value, c
     bool is_full = errno_value == ENOSPC || errno_value == EDQUOT;
     err->code = is_full ? ERROR_NO_SPACE : code;
     memcpy(err->text, text, sizeof text);
-    return false;
 }
 
-bool error_prefix(struct error *err, const char *fmt, ...)
+void error_write_prefix(struct error *err, const char *fmt, ...)
 {
     char text[2 * sizeof err->text];
     va_list args;
@@ -56,7 +55,6 @@ bool error_prefix(struct error *err, const char *fmt, ...)
     snprintf(text + used, sizeof text - used, ": %s", err->text);
     text[sizeof err->text - 1] = '\0';
     memcpy(err->text, text, sizeof err->text);
-    return false;
 }
 
 const char *error_code_name(enum error_code code)

@@ -25,17 +25,37 @@ struct error {
     char text[256]; /* one sentence for a person: what was wrong, where, what was expected */
 };
 
-/* Sets code and text and returns false, so that a caller can `return error_set(...)`. */
-bool error_set(struct error *err, enum error_code code, const char *fmt, ...)
+/* error_set(err, code, format, ...) sets code and text and is false, so that a caller can `return
+ * error_set(...)`. */
+#define error_set(err, ...)                                                                        \
+    __extension__({                                                                                \
+        error_write(err, __VA_ARGS__);                                                             \
+        false;                                                                                     \
+    })
+
+/* error_set_errno(err, code, errno_value, format, ...): as error_set, and appends ": " and
+ * strerror(errno_value). ENOSPC/EDQUOT become ERROR_NO_SPACE whatever `code` says. */
+#define error_set_errno(err, ...)                                                                  \
+    __extension__({                                                                                \
+        error_write_errno(err, __VA_ARGS__);                                                       \
+        false;                                                                                     \
+    })
+
+/* error_prefix(err, format, ...) puts "context: " in front of the text; false. Long text is cut at
+ * the end. */
+#define error_prefix(err, ...)                                                                     \
+    __extension__({                                                                                \
+        error_write_prefix(err, __VA_ARGS__);                                                      \
+        false;                                                                                     \
+    })
+
+/* The functions behind them; macros, so that a static analyser sees that they are false. */
+void error_write(struct error *err, enum error_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-
-/* As error_set, and appends ": " and strerror(errno_value). ENOSPC/EDQUOT become ERROR_NO_SPACE
- * whatever `code` says. */
-bool error_set_errno(struct error *err, enum error_code code, int errno_value, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
-
-/* Puts "context: " in front of the text; returns false. Long text is cut at the end. */
-bool error_prefix(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void error_write_errno(struct error *err, enum error_code code, int errno_value, const char *fmt,
+                       ...) __attribute__((format(printf, 4, 5)));
+void error_write_prefix(struct error *err, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* The stable lower-case word of a code ("not-found"), and back (false: unknown word). */
 extern const char *const error_code_names[]; /* in order of the codes, NULL-terminated */
