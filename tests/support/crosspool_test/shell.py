@@ -1,0 +1,30 @@
+"""Commands, waiting, and paths of this checkout and its build."""
+import os
+import pathlib
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+BUILD = pathlib.Path(os.environ.get("CROSSPOOL_BUILD", ROOT / "build" / "debug"))
+
+
+def run(*command, check=True, timeout=120, **options):
+    """stdout of the command; an AssertionError with its stderr when it fails."""
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True,
+                          timeout=timeout, check=False, **options)
+    if check and done.returncode != 0:
+        raise AssertionError(f"{' '.join(map(str, command))}: exit {done.returncode}: "
+                             f"{(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+def wait_for(what, condition, timeout=60, interval=0.05):
+    """The first true value of condition(); AssertionError naming `what` after timeout seconds."""
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {timeout} s in vain for {what}")
+        time.sleep(interval)
