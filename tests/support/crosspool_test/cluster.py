@@ -1,0 +1,192 @@
+"""A whole installation on one machine: PostgreSQL, coordinator, agents of several pools on loopback
+addresses, guests on bridges. Used by the scenario tests, the benches and the demo."""
+import json
+import pathlib
+import shutil
+import tempfile
+import uuid
+
+from . import images, shell
+from .agent import Agent
+from .coordinator import Coordinator
+from .guest import Guest
+from .network import Network
+from .postgres import Postgres
+
+MIB = 1 << 20
+
+
+class Cluster:
+    """layout: {"A": ["a1", "a2"], "B": ["b1"]}. Names of hosts are at most 3 characters."""
+
+    def __init__(self, layout, tag="cpt", directory=None, coordinator_options=None):
+        self.layout = layout
+        self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix=f"{tag}-"))
+        self.is_temporary = directory is None
+        # 0755: PostgreSQL runs as another user below it
+        self.directory.chmod(0o755)
+        self.hosts = [host for hosts in layout.values() for host in hosts]
+        self.network = Network(tag, self.hosts)
+        self.postgres = Postgres(self.directory / "postgres")
+        self.coordinator = Coordinator(self.directory / "coordinator", self.postgres,
+                                       **(coordinator_options or {}))
+        self.agents = {}
+        self.guests = {}
+        self.api = None
+        self.guest_files = shell.ROOT / "build" / "guest"
+
+    # ---- life
+    def up(self):
+        self.network.up()
+        self.postgres.start()
+        self.coordinator.init()
+        self.coordinator.start()
+        self.api = self.coordinator.api(self.coordinator.make_token("cluster", "admin"))
+        for pool in self.layout:
+            self.api.post("/v1/pools", {"name": pool})
+        for number, (pool, host) in enumerate(
+                (pool, host) for pool, hosts in self.layout.items() for host in hosts):
+            self._add_agent(pool, host, number)
+        self.wait_for_hosts()
+        return self
+
+    def _add_agent(self, pool, host, number):
+        agent = Agent(host, self.directory / host, f"127.0.1.{number + 1}",
+                      self.coordinator.free_port(), [self.coordinator.endpoint()],
+                      self.network.bridge(host), self.network_name(pool))
+        answer = self.api.post("/v1/enrolments", {"pool": pool, "name": host})
+        agent.host = answer["host"]
+        agent.enrol(answer["token"])
+        agent.start()
+        self.agents[host] = agent
+
+    @staticmethod
+    def network_name(pool):
+        return f"lan-{pool.lower()}"
+
+    def wait_for_hosts(self, timeout=60):
+        def all_up():
+            hosts = self.api.get("/v1/hosts")["items"]
+            return len([h for h in hosts if h["state"] == "up"]) == len(self.hosts)
+        shell.wait_for("all hosts up", all_up, timeout)
+
+    def down(self):
+        for guest in self.guests.values():
+            guest.close()
+        for agent in self.agents.values():
+            for pid in agent.domains().values():
+                shell.run("kill", "-9", str(pid), check=False)
+            agent.kill()
+        self.coordinator.kill()
+        self.postgres.stop()
+        self.network.down()
+        shell.run("pkill", "-9", "-f", f"{self.directory}/", check=False)
+        for domain in self.guests:
+            for file in pathlib.Path("/dev/shm").glob(f"*{domain}*"):
+                file.unlink(missing_ok=True)
+        if self.is_temporary:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    # ---- guests
+    def boot(self, host, name, disks, memory_mib=128, rate=None, iothread=False):
+        """disks: list of (format, MiB). Returns the Guest, which writes to all its disks."""
+        agent = self.agents[host]
+        number = 10 + len(self.guests)
+        domain = str(uuid.uuid4())
+        devices = []
+        for index, (image_format, mib) in enumerate(disks):
+            _, path = images.create(agent.sr, image_format, mib * MIB)
+            devices.append({"device": f"vd{chr(ord('a') + index)}", "path": str(path),
+                            "format": image_format, "iothread": iothread})
+        description = {
+            "uuid": domain, "name": name, "memory_bytes": memory_mib * MIB, "vcpus": 1,
+            "kernel": str(self.guest_files / "vmlinuz"),
+            "initrd": str(self.guest_files / "initrd"),
+            "cmdline": Guest.command_line(address=self.network.address(number), rate=rate),
+            "disks": devices,
+            "vifs": [{"mac": f"52:54:00:00:00:{number:02x}", "bridge": self.network.bridge(host)}],
+            "console": "console.sock", "tick": "tick.sock",
+        }
+        file = agent.directory / f"{domain}.json"
+        file.write_text(json.dumps(description))
+        agent.command("boot", str(file))
+        guest = Guest(name, agent.run_directory / "domains" / domain)
+        guest.domain = domain
+        guest.address = self.network.address(number)
+        self.guests[domain] = guest
+        guest.wait_ready()
+        return guest
+
+    def vm(self, name, pool=None, timeout=30):
+        """The VM's object as the coordinator lists it."""
+        def find():
+            for vm in self.api.get("/v1/vms?limit=200")["items"]:
+                if vm["name"] == name and (pool is None or vm["pool_name"] == pool):
+                    return vm
+            return None
+        return shell.wait_for(f"VM {name} in the inventory", find, timeout)
+
+    def follow(self, guest, host):
+        """The guest runs at another host now."""
+        guest.move_to(self.agents[host].run_directory / "domains" / guest.domain)
+
+    # ---- migrations
+    def mapping(self, source, destination):
+        """Networks and SRs of host `source` to those of host `destination`."""
+        pools = {host: pool for pool, hosts in self.layout.items() for host in hosts}
+        return {"networks": {self.network_name(pools[source]):
+                             self.network_name(pools[destination])},
+                "srs": {self.agents[source].sr_name: self.agents[destination].sr_name}}
+
+    def request(self, name, source, destination, **more):
+        pools = {host: pool for pool, hosts in self.layout.items() for host in hosts}
+        body = {"vm": self.vm(name, pools[source])["id"],
+                "destination": {"pool": pools[destination], "host": destination},
+                "mapping": self.mapping(source, destination)}
+        body.update(more)
+        return body
+
+    def migrate(self, name, source, destination, **more):
+        """Starts a migration; returns its id."""
+        return self.api.post("/v1/migrations",
+                             self.request(name, source, destination, **more))["id"]
+
+    def migration(self, migration):
+        return self.api.get(f"/v1/migrations/{migration}")
+
+    def wait_state(self, migration, *states, timeout=120):
+        ended = {"succeeded", "failed", "cancelled"}
+
+        def reached():
+            now = self.migration(migration)
+            if now["state"] in states:
+                return now
+            assert now["state"] not in ended, f"ended {now['state']}: {now.get('error')}"
+            return None
+        return shell.wait_for(f"migration in {states}", reached, timeout, 0.1)
+
+    def wait_phase(self, migration, *phases, timeout=120):
+        return shell.wait_for(f"phase in {phases}", lambda: (
+            lambda now: now if now["phase"] in phases else None)(self.migration(migration)),
+            timeout, 0.02)
+
+    def wait_end(self, migration, timeout=240):
+        return self.wait_state(migration, "succeeded", "failed", "cancelled", timeout=timeout)
+
+    def leftovers(self):
+        return self.api.get("/v1/leftovers")["items"]
+
+    def wait_no_leftovers(self, timeout=60):
+        shell.wait_for("no leftovers", lambda: not self.leftovers(), timeout, 0.2)
+
+    def homes(self, guest):
+        """Hosts on which a QEMU of this guest lives."""
+        return [name for name, agent in self.agents.items() if guest.domain in agent.domains()]
+
+    def assert_clean(self, host, expected_vdis=()):
+        """Nothing of a migration remains at the host: images, receivers, memory files."""
+        agent = self.agents[host]
+        found = images.vdis(agent.sr)
+        assert sorted(found) == sorted(expected_vdis), f"{host}: images left: {found}"
+        children = agent.children()
+        assert not children, f"{host}: processes left: {children}"
