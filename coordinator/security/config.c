@@ -1,0 +1,83 @@
+/* coordinator.json: its table and its defaults. */
+#include "coordinator/security/config.h"
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/json_table.h"
+#include "base/memory.h"
+
+enum {
+    CONFIG_SIZE = 64 << 10,
+    CONFIG_PATH = 1024,
+    CONFIG_NAMES = 32,
+    DEFAULT_API_PORT = 8443,
+    DEFAULT_AGENT_PORT = 8444,
+    DEFAULT_HOST_LOST_AFTER_S = 60,
+};
+
+static const struct json_field listen_fields[] = {
+    JSON_TEXT("address", coordinator_listen, address, 2, 64, true),
+    JSON_INT("port", coordinator_listen, port, 1, 65535, true),
+    {0},
+};
+
+static const struct json_field config_fields[] = {
+    JSON_TEXT("database", coordinator_config, database, 1, 2048, true),
+    JSON_TEXT("state_directory", coordinator_config, state_directory, 1, CONFIG_PATH, true),
+    JSON_TEXT("schema_directory", coordinator_config, schema_directory, 1, CONFIG_PATH, false),
+    JSON_TEXT("openapi", coordinator_config, openapi, 1, CONFIG_PATH, false),
+    JSON_OBJECT("api", coordinator_config, api, listen_fields, false),
+    JSON_OBJECT("agents", coordinator_config, agents, listen_fields, false),
+    JSON_TEXTS("names", coordinator_config, names, CONFIG_NAMES, false),
+    JSON_INT("host_lost_after_s", coordinator_config, host_lost_after_s, 5, 86400, false),
+    {0},
+};
+
+static void default_text(char **text, const char *value)
+{
+    if (!*text)
+        *text = memory_copy_text(value);
+}
+
+static void default_listen(struct coordinator_listen *listen, int port)
+{
+    default_text(&listen->address, "127.0.0.1");
+    if (!listen->port)
+        listen->port = port;
+}
+
+static void default_names(struct json_array *names)
+{
+    if (names->count)
+        return;
+    free(names->items);
+    char **items = memory_array(2, sizeof *items);
+    items[0] = memory_copy_text("localhost");
+    items[1] = memory_copy_text("127.0.0.1");
+    *names = (struct json_array){.items = items, .count = 2};
+}
+
+bool coordinator_config_read(const char *path, struct coordinator_config *config, struct error *err)
+{
+    auto_free char *text = NULL;
+    size_t size = 0;
+    struct coordinator_config read = {0};
+    if (!file_read(path, CONFIG_SIZE, &text, &size, err))
+        return error_prefix(err, "configuration");
+    if (!json_decode_text(text, size, config_fields, &read, err))
+        return error_prefix(err, "configuration %s", path);
+    default_text(&read.schema_directory, "/usr/share/crosspool/migrations");
+    default_text(&read.openapi, "/usr/share/crosspool/openapi.yaml");
+    default_listen(&read.api, DEFAULT_API_PORT);
+    default_listen(&read.agents, DEFAULT_AGENT_PORT);
+    default_names(&read.names);
+    if (!read.host_lost_after_s)
+        read.host_lost_after_s = DEFAULT_HOST_LOST_AFTER_S;
+    *config = read;
+    return true;
+}
+
+void coordinator_config_done(struct coordinator_config *config)
+{
+    json_release(config_fields, config);
+}
