@@ -1,5 +1,6 @@
 """A whole installation on one machine: PostgreSQL, coordinator, agents of several pools on loopback
 addresses, guests on bridges. Used by the scenario tests, the benches and the demo."""
+import contextlib
 import json
 import pathlib
 import shutil
@@ -86,6 +87,61 @@ class Cluster:
                 file.unlink(missing_ok=True)
         if self.is_temporary:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+    def restore(self):
+        """Whatever an earlier test killed, held or cut works again."""
+        for agent in self.agents.values():
+            for file in agent.failpoints.iterdir():
+                file.unlink()
+        shell.run("nft", "delete", "table", "inet", "crosspool_test", check=False)
+        for process in (self.postgres, self.coordinator, *self.agents.values()):
+            if not process.is_running():
+                process.start()
+        self.wait_for_hosts()
+
+    def remove_guests(self):
+        """Ends every guest and deletes its disks, behind the agents' backs."""
+        for guest in self.guests.values():
+            guest.close()
+        self.guests.clear()
+        for agent in self.agents.values():
+            for pid in agent.domains().values():
+                shell.run("kill", "-9", str(pid), check=False)
+            for folder in agent.run_directory.glob("domains/*"):
+                shell.run("pkill", "-9", "-f", f"{folder}/", check=False)
+                shutil.rmtree(folder, ignore_errors=True)
+                for file in pathlib.Path("/dev/shm").glob(f"*{folder.name}*"):
+                    file.unlink(missing_ok=True)
+            for image in images.vdis(agent.sr):
+                (agent.sr / image).unlink()
+        for line in shell.run("ip", "-o", "link", "show", "type", "tun").splitlines():
+            tap = line.split(":")[1].strip().split("@")[0]
+            if any(f"master {self.network.bridge(host)} " in line for host in self.hosts):
+                shell.run("ip", "link", "del", tap, check=False)
+
+    @contextlib.contextmanager
+    def small_sr(self, host, size_bytes):
+        """A second SR at the host with room for size_bytes. Yields (name, directory)."""
+        agent = self.agents[host]
+        directory = agent.directory / "small"
+        directory.mkdir(exist_ok=True)
+        shell.run("mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", directory)
+        plain = list(agent.configuration["srs"])
+        sr = {"name": f"small-{host}", "type": "ext", "location": str(directory)}
+        self._reconfigure(agent, plain + [sr])
+        shell.wait_for("the small SR in the inventory", lambda: sr["name"] in [
+            item["name"] for item in self.api.get("/v1/srs")["items"]])
+        try:
+            yield sr["name"], directory
+        finally:
+            self._reconfigure(agent, plain)
+            shell.run("umount", "-l", directory)
+
+    def _reconfigure(self, agent, srs):
+        agent.configuration["srs"] = srs
+        agent.write_configuration()
+        agent.restart()
+        self.wait_for_hosts()
 
     # ---- guests
     def boot(self, host, name, disks, memory_mib=128, rate=None, iothread=False):
