@@ -20,6 +20,9 @@ bool journal_step_reported(struct journal *journal, const char *step, struct err
 typedef bool journal_step_fn(void *context, const struct step *step, struct error *err);
 bool journal_unfinished(struct journal *journal, journal_step_fn *fn, void *context,
                         struct error *err) must_check;
+/* Every step of migrations that are not forgotten, whatever became of it, oldest first. */
+bool journal_each_step(struct journal *journal, journal_step_fn *fn, void *context,
+                       struct error *err) must_check;
 typedef bool journal_result_fn(void *context, const struct step_result *result, struct error *err);
 bool journal_unreported(struct journal *journal, journal_result_fn *fn, void *context,
                         struct error *err) must_check;

@@ -96,13 +96,11 @@ static bool collect(struct journal *journal, const char *sql, struct text_list *
     return false;
 }
 
-bool journal_unfinished(struct journal *journal, journal_step_fn *fn, void *context,
-                        struct error *err)
+static bool visit_steps(struct journal *journal, const char *sql, journal_step_fn *fn,
+                        void *context, struct error *err)
 {
     __attribute__((cleanup(text_list_done))) struct text_list list = {0};
-    bool ok = database_begin(journal, err) &&
-              collect(journal, "SELECT body FROM step WHERE result IS NULL ORDER BY position",
-                      &list, err);
+    bool ok = database_begin(journal, err) && collect(journal, sql, &list, err);
     if (!database_end(journal, ok, err))
         return false;
     for (size_t i = 0; i < list.count; i++) {
@@ -115,6 +113,20 @@ bool journal_unfinished(struct journal *journal, journal_step_fn *fn, void *cont
             return false;
     }
     return true;
+}
+
+bool journal_unfinished(struct journal *journal, journal_step_fn *fn, void *context,
+                        struct error *err)
+{
+    return visit_steps(journal, "SELECT body FROM step WHERE result IS NULL ORDER BY position", fn,
+                       context, err);
+}
+
+bool journal_each_step(struct journal *journal, journal_step_fn *fn, void *context,
+                       struct error *err)
+{
+    return visit_steps(journal, "SELECT body FROM step WHERE is_forgotten = 0 ORDER BY position",
+                       fn, context, err);
 }
 
 bool journal_unreported(struct journal *journal, journal_result_fn *fn, void *context,

@@ -158,6 +158,22 @@ Test(journal, finished_step_is_reported_until_acknowledged_and_never_new_again)
     cr_expect_not(accept_step(STEP_A, MIGRATION));
 }
 
+Test(journal, each_step_shows_finished_ones_until_forgotten)
+{
+    struct seen seen = {0};
+    accept_step(STEP_A, MIGRATION);
+    accept_step(STEP_B, OTHER);
+    finish_step(STEP_A);
+    cr_assert(journal_step_reported(journal, STEP_A, &err));
+    cr_assert(journal_each_step(journal, see_step, &seen, &err));
+    cr_expect_eq(seen.count, 2);
+    seen = (struct seen){0};
+    cr_assert(journal_forget(journal, OTHER, &err));
+    cr_assert(journal_each_step(journal, see_step, &seen, &err));
+    cr_assert_eq(seen.count, 1);
+    cr_expect_str_eq(seen.ids[0], STEP_A);
+}
+
 Test(journal, second_result_of_a_step_is_refused)
 {
     accept_step(STEP_A, MIGRATION);
