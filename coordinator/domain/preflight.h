@@ -1,0 +1,137 @@
+/* Can this VM move there? A pure function over what the inventory says: it finds every blocker at
+ * once, chooses the host when only the pool was named, and says where each disk and VIF goes. */
+#pragma once
+
+#include "coordinator/domain/mapping.h"
+#include "protocol/spec.h"
+
+/*   BLOCKER(symbol, code) */
+#define BLOCKER_LIST(BLOCKER)                                                                      \
+    BLOCKER(VM_NOT_FOUND, "vm-not-found")                                                          \
+    BLOCKER(VM_NOT_RUNNING, "vm-not-running")                                                      \
+    BLOCKER(VM_MIGRATING, "vm-migrating")                                                          \
+    BLOCKER(DISK_NOT_MOVABLE, "disk-not-movable")                                                  \
+    BLOCKER(DISK_WITHOUT_SR, "disk-without-sr")                                                    \
+    BLOCKER(VIF_WITHOUT_NETWORK, "vif-without-network")                                            \
+    BLOCKER(SR_NOT_MAPPED, "sr-not-mapped")                                                        \
+    BLOCKER(NETWORK_NOT_MAPPED, "network-not-mapped")                                              \
+    BLOCKER(UNKNOWN_DISK, "unknown-disk")                                                          \
+    BLOCKER(UNKNOWN_VIF, "unknown-vif")                                                            \
+    BLOCKER(NO_HOST_FITS, "no-host-fits")                                                          \
+    BLOCKER(SAME_HOST, "same-host")                                                                \
+    BLOCKER(HOST_NOT_ENABLED, "host-not-enabled")                                                  \
+    BLOCKER(HOST_IN_MAINTENANCE, "host-in-maintenance")                                            \
+    BLOCKER(HOST_LOST, "host-lost")                                                                \
+    BLOCKER(LINK_UNKNOWN, "link-unknown")                                                          \
+    BLOCKER(HYPERVISOR_DIFFERS, "hypervisor-differs")                                              \
+    BLOCKER(CPU_VENDOR_DIFFERS, "cpu-vendor-differs")                                              \
+    BLOCKER(DOMAIN_EXISTS, "domain-exists")                                                        \
+    BLOCKER(MEMORY, "memory")                                                                      \
+    BLOCKER(SR_UNKNOWN, "sr-unknown")                                                              \
+    BLOCKER(NETWORK_UNKNOWN, "network-unknown")                                                    \
+    BLOCKER(SR_ROOM, "sr-room")
+
+enum blocker_code {
+#define BLOCKER(symbol, code) BLOCKER_##symbol,
+    BLOCKER_LIST(BLOCKER)
+#undef BLOCKER
+        BLOCKER_CODE_COUNT
+};
+extern const char *const blocker_code_names[]; /* NULL-terminated */
+
+struct blocker {
+    enum blocker_code code;
+    char object[176];   /* "disk vda", "host b1" */
+    char message[256];  /* one sentence */
+    char needed[96];    /* "" or what it takes: "4294967296 bytes", "GenuineIntel" */
+    char available[96]; /* "" or what is there */
+    char fix[192];      /* what to do about it */
+};
+extern const struct json_field blocker_fields[];
+
+struct preflight_sr {
+    char id[UUID_SIZE];
+    char name[LIMIT_NAME + 1];
+    uint64_t free_bytes;
+    uint64_t reserved_bytes; /* of the free ones: what other migrations will still take */
+};
+struct preflight_network {
+    char name[LIMIT_NAME + 1];
+};
+struct preflight_host {
+    char id[UUID_SIZE];
+    char name[LIMIT_NAME + 1];
+    bool is_enabled;
+    bool in_maintenance;
+    bool is_lost;
+    bool has_domain;      /* another VM with the same domain UUID is on it or in its pool */
+    char hypervisor[17];  /* "" = it has not reported yet */
+    char accelerator[17]; /* guests under "tcg" do not see the host's CPU */
+    char cpu_vendor[33];
+    char link_address[65]; /* "" = unknown */
+    int link_port;
+    uint64_t memory_free_bytes;
+    uint64_t memory_reserved_bytes; /* by other migrations to this host */
+    struct preflight_sr *srs;
+    size_t sr_count;
+    struct preflight_network *networks;
+    size_t network_count;
+};
+struct preflight_disk {
+    char device[32];
+    char vdi[UUID_SIZE];
+    char sr[UUID_SIZE]; /* "" = on no SR of its host */
+    char sr_name[LIMIT_NAME + 1];
+    enum image_format format;
+    uint64_t size_bytes;
+    uint64_t allocated_bytes;
+    bool is_movable;
+    char why_not[161];
+};
+struct preflight_vif {
+    char mac[18];
+    char network[LIMIT_NAME + 1]; /* "" = on a bridge that is no network of its host */
+};
+struct preflight_input {
+    bool vm_exists;
+    char vm[UUID_SIZE]; /* the VM object */
+    char domain[UUID_SIZE];
+    char vm_name[LIMIT_NAME + 1];
+    enum domain_state state;
+    uint64_t memory_bytes;
+    char active_migration[UUID_SIZE]; /* "" = none */
+    struct preflight_disk *disks;
+    size_t disk_count;
+    struct preflight_vif *vifs;
+    size_t vif_count;
+    struct preflight_host source;
+    char pool_name[LIMIT_NAME + 1]; /* destination */
+    bool is_host_named;             /* then `hosts` is this one host */
+    struct preflight_host *hosts;   /* of the destination pool */
+    size_t host_count;
+    struct mapping mapping; /* the effective one */
+    /* The request's own map: its disks and VIFs must be the VM's. Those of a set need not be. */
+    struct mapping request;
+};
+/* Frees everything that the input points to. */
+void preflight_input_done(struct preflight_input *input);
+
+struct preflight_result {
+    struct blocker *blockers;
+    size_t count;
+    const struct preflight_host *host; /* chosen one, in the input; NULL when there is none */
+    /* With no blockers: one for each disk and VIF of the input, in order. */
+    struct spec_disk *disks; /* destination.vdi is left empty */
+    struct spec_vif *vifs;
+    uint64_t disk_bytes;      /* virtual sizes: what the copy covers */
+    uint64_t allocated_bytes; /* what the source has allocated of them: about what is sent */
+};
+void preflight_check(const struct preflight_input *input, struct preflight_result *result);
+void preflight_result_done(struct preflight_result *result);
+/* Waiting alone may remove all of the blockers (a host that is away for a moment). */
+bool preflight_may_wait(const struct preflight_result *result);
+
+/* Bytes that a disk of this virtual size and format may take on an SR: all of it, and for qcow2 and
+ * VHD their tables (qcow2: 8 bytes of L2 and 2 of refcount a 64 KiB cluster; VHD: a 512-byte bitmap
+ * and 4 bytes of BAT a 2 MiB block; both below 1/4096 and one MiB). */
+uint64_t preflight_room(enum image_format format, uint64_t size_bytes);
