@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 import time
+import types
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
@@ -19,15 +20,23 @@ def build():
     return folder / "vmlinuz", folder / "initrd"
 
 
+def command_line(address=None, **options):
+    """The guest's kernel command line; options as in README.md (writers=2, memory=8 ...), those that
+    are None are left out. address: without a length it gets /24."""
+    if address:
+        options["ip"] = address if "/" in address else f"{address}/24"
+    words = [f"guest.{key}={value}" for key, value in options.items() if value is not None]
+    return " ".join(["console=ttyS0 quiet panic=-1", *words])
+
+
 def domain(uuid, name, disks, vifs=(), memory_mb=128, vcpus=1, iothread=False, **options):
-    """A domain.json document. disks: (path, format) in order; vifs: (mac, bridge); options go to the
-    guest's command line (writers=2, memory=8, ip=...)."""
+    """A domain.json document. disks: (path, format) in order; vifs: (mac, bridge); options as in
+    command_line."""
     kernel, initrd = build()
-    words = [f"guest.{key}={value}" for key, value in options.items()]
     return {
         "uuid": uuid, "name": name, "memory_bytes": memory_mb << 20, "vcpus": vcpus,
         "kernel": str(kernel), "initrd": str(initrd),
-        "cmdline": " ".join(["console=ttyS0 quiet panic=-1", *words]),
+        "cmdline": command_line(**options),
         "disks": [{"device": "vd" + chr(ord("a") + i), "path": str(path), "format": form,
                    "iothread": iothread} for i, (path, form) in enumerate(disks)],
         "vifs": [{"mac": mac, "bridge": bridge} for mac, bridge in vifs],
@@ -168,6 +177,9 @@ class Ticks:
         with self._lock:
             self._paths[pathlib.Path(folder) / "tick.sock"] = None
 
+    def watches(self, folder):
+        return pathlib.Path(folder) / "tick.sock" in self._paths
+
     def close(self):
         self._is_ended = True
         self._thread.join()
@@ -237,3 +249,92 @@ class Ticks:
                     self._take(selector, key)
             for key in list(selector.get_map().values()):
                 key.fileobj.close()
+
+
+class Guest:
+    """A guest by name: its console and its ticks, at the host where it runs now."""
+
+    command_line = staticmethod(command_line)
+
+    def __init__(self, name, folder, timeout=60):
+        self.name = name
+        self.console = Console(folder, timeout)
+        self.ticks = Ticks(folder)
+        self.since = time.monotonic()
+
+    def close(self):
+        self.console.close()
+        self.ticks.close()
+
+    def wait_ready(self, timeout=60):
+        self.console.wait_ready(timeout)
+        self.reset_gap()
+
+    def expect_at(self, folder):
+        """It may move to this host: ticks are taken there from the first one on, so that the pause
+        is measured."""
+        self.ticks.add(folder)
+
+    def move_to(self, folder, timeout=60):
+        folder = pathlib.Path(folder)
+        if folder == self.console.folder and self.console.connection:
+            return
+        self.console.move(folder, timeout)
+        if not self.ticks.watches(folder):
+            self.ticks.add(folder)
+            self.since = time.monotonic()  # nobody saw when it began to tick there
+
+    def status(self):
+        """Numbers since reset_gap; longest_gap_ms is the longer one of the write gap by the guest's
+        clock and the tick gap by the host's, which sees pauses."""
+        numbers = self.console.status()
+        numbers["tick_gap_ms"] = self.ticks.longest_gap(self.since)
+        numbers["longest_gap_ms"] = max(numbers["gap_ms"], numbers["tick_gap_ms"])
+        return types.SimpleNamespace(**numbers)
+
+    def verify(self, timeout=120):
+        """ok, and what the guest said."""
+        try:
+            return types.SimpleNamespace(ok=True, **self.console.verify(timeout))
+        except GuestError as failure:
+            return types.SimpleNamespace(ok=False, text=str(failure))
+
+    @property
+    def gap_before_move_ms(self):
+        """Longest write gap by the guest's clock, which stands still in the pause of a move."""
+        return self.console.longest_gap()
+
+    def pause_ms(self, since=0.0):
+        return self.ticks.longest_gap(since)
+
+    def reset_gap(self):
+        self.console.reset()
+        self.since = time.monotonic()
+
+    def assert_writes(self, timeout=10):
+        """It goes on writing, without errors."""
+        before = self.console.status()
+        deadline = time.monotonic() + timeout
+        while True:
+            now = self.console.status()
+            assert now["errors"] == 0, now
+            if now["writes"] >= before["writes"] + 10:
+                return
+            assert time.monotonic() < deadline, f"no writes: {now}"
+            time.sleep(0.05)
+
+    def stop(self):
+        self.console.stop()
+
+    def run(self):
+        self.console.run()
+
+    def rate(self, writes_per_s):
+        self.console.rate(writes_per_s)
+
+    def discards(self, percent):
+        """Percent of the writes; True is 5."""
+        self.console.discards(5 if percent is True else int(percent))
+
+    def poweroff(self):
+        self.console.poweroff()
