@@ -28,7 +28,7 @@ struct http_request {
     char parameters[4][129]; /* the {...} parts of the route's path, in order */
     char host[UUID_SIZE];    /* ACCESS_AGENT: who calls */
     char token_name[129];    /* others: the token's name, "" when open */
-    struct db *db;           /* a connection for this request */
+    struct db *db;           /* a connection for this call of the handler; NULL when open */
     void *connection;        /* for http_query */
 };
 /* Query parameter by name, NULL when absent. Borrowed. */
@@ -74,13 +74,28 @@ struct http_config {
     const char *agent_address;
     int agent_port;
     const char *server_certificate, *server_key, *ca; /* PEM texts */
-    int threads;
+    size_t api_body_limit, agent_body_limit;          /* bytes */
+    int threads; /* that run handlers: so many for each port, and two for open routes */
 };
+/* Connections that handlers can hold at once. */
+#define HTTP_CONNECTIONS(threads) (2 * (threads) + 2)
 struct http_server;
+/* *out is set before the first handler runs. */
 bool http_start(struct http_server **out, const struct http_config *config,
                 const struct http_route *routes, size_t route_count, void *context,
                 struct db_pool *pool, struct error *err) must_check;
-/* Stops accepting, lets running requests end for at most grace_ms, wakes parked ones. */
+/* Stops accepting, answers parked requests, waits for running handlers (their database calls have
+ * deadlines), then at most grace_ms until the answers are sent. */
 void http_stop(struct http_server *server, int grace_ms);
 /* Calls the handlers of requests parked under this key again; "" = all. Coalesced, any thread. */
 void http_wake(struct http_server *server, const char *key);
+
+/* What was answered since the start, for metrics. `path` is the route's, "" for no route. */
+struct http_count {
+    const char *method, *path;
+    int status;
+    uint64_t answers;
+};
+typedef void http_count_visit(void *context, const struct http_count *count);
+void http_each_count(struct http_server *server, http_count_visit *visit, void *context);
+int http_parked(struct http_server *server);

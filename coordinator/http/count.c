@@ -1,0 +1,45 @@
+/* Counts answers by route and status; both are closed lists, so the metrics stay bounded. */
+#include "coordinator/http/server.h"
+
+#include "base/memory.h"
+
+/* What we answer; anything else counts under the last, 0. */
+static const int counted[] = {200, 201, 202, 204, 304, 400, 401, 403, 404, 405,
+                              409, 412, 413, 422, 429, 500, 503, 504, 507, 0};
+enum { HTTP_STATUSES = sizeof counted / sizeof *counted };
+
+void http_count_start(struct http_server *server)
+{
+    server->counts = memory_array((server->route_count + 1) * HTTP_STATUSES, sizeof(uint64_t));
+}
+
+void http_count_answer(struct http_exchange *exchange)
+{
+    struct http_server *server = exchange->server;
+    size_t route =
+        exchange->route ? (size_t)(exchange->route - server->routes) : server->route_count;
+    size_t status = 0;
+    while (counted[status] && counted[status] != exchange->answer.status)
+        status++;
+    pthread_mutex_lock(&server->lock);
+    server->counts[route * HTTP_STATUSES + status]++;
+    pthread_mutex_unlock(&server->lock);
+}
+
+void http_each_count(struct http_server *server, http_count_visit *visit, void *context)
+{
+    for (size_t i = 0; i < (server->route_count + 1) * HTTP_STATUSES; i++) {
+        size_t route = i / HTTP_STATUSES;
+        pthread_mutex_lock(&server->lock);
+        uint64_t answers = server->counts[i];
+        pthread_mutex_unlock(&server->lock);
+        if (!answers)
+            continue;
+        bool is_known = route < server->route_count;
+        const struct http_count count = {.method = is_known ? server->routes[route].method : "",
+                                         .path = is_known ? server->routes[route].path : "",
+                                         .status = counted[i % HTTP_STATUSES],
+                                         .answers = answers};
+        visit(context, &count);
+    }
+}

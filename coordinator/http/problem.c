@@ -1,0 +1,82 @@
+/* Problem documents, RFC 9457. */
+#include "coordinator/http/server.h"
+
+#include "base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { RETRY_AFTER_S = 2 };
+
+static const struct {
+    enum error_code code;
+    int status;
+    const char *title;
+} statuses[] = {
+    {ERROR_INTERNAL, 500, "Internal error"}, {ERROR_INVALID, 400, "Invalid request"},
+    {ERROR_NOT_FOUND, 404, "Not found"},     {ERROR_CONFLICT, 409, "Conflict"},
+    {ERROR_REFUSED, 403, "Refused"},         {ERROR_UNREACHABLE, 503, "Not available"},
+    {ERROR_TIMEOUT, 504, "Too late"},        {ERROR_NO_SPACE, 507, "No space"},
+    {ERROR_CANCELLED, 409, "Cancelled"},     {ERROR_UNSUPPORTED, 422, "Not supported"},
+    {ERROR_MIRROR_LOST, 409, "Mirror lost"},
+};
+
+static size_t status_index(enum error_code code)
+{
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+        if (statuses[i].code == code)
+            return i;
+    }
+    return 0;
+}
+
+int http_status_of(enum error_code code)
+{
+    return statuses[status_index(code)].status;
+}
+
+static char *problem_text(const char *type, const char *title, int status, const char *detail,
+                          const char *request_id)
+{
+    json_t *text = json_string(detail);
+    json_t *problem = json_pack(
+        "{s:s+, s:s, s:i, s:o, s:s}", "type", "urn:crosspool:problem:", type, "title", title,
+        "status", status, "detail", text ? text : json_string("not UTF-8"), "request", request_id);
+    char *encoded = json_dumps(problem, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    json_decref(problem);
+    if (!encoded)
+        abort(); /* only memory can be missing */
+    return encoded;
+}
+
+char *http_problem(const struct error *err, const char *request_id)
+{
+    size_t i = status_index(err->code);
+    return problem_text(error_code_name(err->code), statuses[i].title, statuses[i].status,
+                        err->text, request_id);
+}
+
+static void set_problem(struct http_exchange *exchange, int status, char *body)
+{
+    free(exchange->answer.body);
+    exchange->answer = (struct http_answer){
+        .status = status, .body = body, .content_type = "application/problem+json"};
+    if (status == 503 || status == 504)
+        exchange->answer.retry_after_s = RETRY_AFTER_S;
+}
+
+void http_refuse(struct http_exchange *exchange, int status, const char *type, const char *detail)
+{
+    set_problem(exchange, status, problem_text(type, detail, status, detail, exchange->id));
+}
+
+void http_refuse_error(struct http_exchange *exchange, const struct error *err)
+{
+    if (err->code == ERROR_INTERNAL) {
+        /* what broke inside is for the log; the caller gets the id to ask for it */
+        log_error("%s %s: %s", exchange->method, exchange->path, err->text);
+        http_refuse(exchange, 500, "internal", "Internal error; the log names it by the request");
+        return;
+    }
+    set_problem(exchange, http_status_of(err->code), http_problem(err, exchange->id));
+}

@@ -1,0 +1,39 @@
+/* Client certificates on the agent port: demanded and verified in the handshake itself. */
+#include "coordinator/http/server.h"
+
+#include "base/x509.h"
+
+static gnutls_session_t session_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    return info ? (gnutls_session_t)info->tls_session : NULL;
+}
+
+void http_on_agent_connection(void *server, struct MHD_Connection *connection, void **state,
+                              enum MHD_ConnectionNotificationCode what)
+{
+    (void)state;
+    if (what != MHD_CONNECTION_NOTIFY_STARTED)
+        return;
+    gnutls_session_t session = session_of(connection);
+    if (!session)
+        return; /* http_peer_host then finds no certificate and refuses */
+    struct http_server *owner = server;
+    gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE);
+    gnutls_session_set_verify_cert2(session, &owner->client_purpose, 1, 0);
+}
+
+bool http_peer_host(struct MHD_Connection *connection, char host[UUID_SIZE], char serial[65],
+                    struct error *err)
+{
+    gnutls_session_t session = session_of(connection);
+    unsigned int status = 0, count = 0;
+    if (!session || gnutls_certificate_verify_peers2(session, &status) != GNUTLS_E_SUCCESS ||
+        status != 0)
+        return error_set(err, ERROR_REFUSED, "no certificate of a host of ours was shown");
+    const gnutls_datum_t *chain = gnutls_certificate_get_peers(session, &count);
+    if (!chain || count == 0)
+        return error_set(err, ERROR_REFUSED, "no client certificate was shown");
+    return x509_host_of_der(chain[0].data, chain[0].size, host, serial, err);
+}
