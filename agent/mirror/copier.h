@@ -22,14 +22,17 @@ struct copier_options {
     int connections; /* NBD connections to the destination */
     int queue_depth; /* requests in flight in all */
     uint64_t bandwidth_bytes_per_s;
-    /* Opens connection i to the destination: a connected local socket that speaks NBD. */
+    /* Opens connection i to the destination: a connected local socket that speaks NBD. Called on
+     * the copier's own threads, several at once; a cancellation waits for it. */
     bool (*connect)(void *context, int i, int *fd, struct error *err);
     void *context;
     const char *export_name; /* copy.N */
 };
 struct copier_numbers {
-    uint64_t copied_bytes, zero_bytes, sent_bytes;
-    uint64_t rate_bytes_per_s; /* over the last seconds */
+    uint64_t copied_bytes; /* written at the destination or found to be zero there */
+    uint64_t zero_bytes;   /* part of it that was not sent */
+    uint64_t sent_bytes;
+    uint64_t rate_bytes_per_s; /* of copied_bytes, over the last seconds */
     bool has_ended;
 };
 
@@ -41,7 +44,9 @@ void copier_numbers(struct copier *copier, struct copier_numbers *out);
 void copier_set_bandwidth(struct copier *copier, uint64_t bytes_per_s);
 void copier_cancel(struct copier *copier);
 /* Waits at most timeout_ms; *has_ended says whether it has. When it has: true = all chunks of the
- * map are flushed at the destination, false with the reason. */
+ * map are flushed at the destination, false with the reason: ERROR_CANCELLED, ERROR_NO_SPACE (the
+ * destination is full), ERROR_UNREACHABLE (a connection ended or answered with an error),
+ * ERROR_INTERNAL (the source cannot be read). */
 bool copier_join(struct copier *copier, int timeout_ms, bool *has_ended,
                  struct error *err) must_check;
 void copier_free(struct copier *copier); /* cancels and joins first */
