@@ -1,0 +1,172 @@
+/* Builds the inventory; see inventory_builder.h. */
+#include "agent/inventory/inventory_builder.h"
+
+#include "base/memory.h"
+
+#include <string.h>
+
+static const char nil_uuid[] = "00000000-0000-0000-0000-000000000000";
+
+static void copy(char *out, size_t size, const char *text)
+{
+    size_t length = strnlen(text, size - 1);
+    memcpy(out, text, length);
+    out[length] = '\0';
+}
+
+static bool add_facts(const struct inventory_source *source, struct inventory *out,
+                      struct error *err)
+{
+    struct host_facts facts = {0};
+    if (!source->driver->facts(source->hypervisor, &facts, err))
+        return false;
+    copy(out->hypervisor, sizeof out->hypervisor, source->driver->name);
+    copy(out->accelerator, sizeof out->accelerator, facts.accelerator);
+    copy(out->version, sizeof out->version, facts.version);
+    copy(out->cpu_vendor, sizeof out->cpu_vendor, facts.cpu_vendor);
+    copy(out->cpu_model, sizeof out->cpu_model, facts.cpu_model);
+    out->cpus = facts.cpus;
+    out->memory_bytes = facts.memory_bytes;
+    out->memory_free_bytes = facts.memory_free_bytes;
+    copy(out->link_address, sizeof out->link_address, source->link_address);
+    out->link_port = source->link_port;
+    return true;
+}
+
+static void add_networks(const struct inventory_source *source, struct inventory *out)
+{
+    struct inventory_network *items = memory_array(source->network_count, sizeof *items);
+    for (size_t i = 0; i < source->network_count; i++)
+        items[i] = source->networks[i];
+    out->networks = (struct json_array){.items = items, .count = source->network_count};
+}
+
+/* How many disks of all domains are at this path. */
+static int count_users(const struct domain_list *domains, const char *path)
+{
+    int users = 0;
+    for (size_t i = 0; i < domains->count; i++)
+        for (size_t j = 0; j < domains->items[i].disk_count; j++)
+            users += strcmp(domains->items[i].disks[j].path, path) == 0;
+    return users;
+}
+
+static void judge_disk(const struct inventory_source *source, const struct domain_list *domains,
+                       const struct domain_disk *disk, struct inventory_disk *out)
+{
+    char sr[UUID_SIZE];
+    const char *why_not = "";
+    if (!sr_set_identify(source->srs, disk->path, sr, out->vdi)) {
+        copy(out->vdi, sizeof out->vdi, nil_uuid);
+        why_not = "its image is in none of the host's SRs";
+    } else if (!disk->has_qmp) {
+        why_not = "its backend cannot mirror writes";
+    } else if (count_users(domains, disk->path) > 1) {
+        why_not = "its image is used by more than one disk";
+    }
+    out->is_movable = !*why_not;
+    copy(out->why_not, sizeof out->why_not, why_not);
+}
+
+static void add_disks(const struct inventory_source *source, const struct domain_list *domains,
+                      const struct domain *domain, struct inventory_domain *out)
+{
+    size_t count = domain->disk_count;
+    struct inventory_disk *items = memory_array(count, sizeof *items);
+    for (size_t i = 0; i < count; i++) {
+        const struct domain_disk *disk = &domain->disks[i];
+        copy(items[i].device, sizeof items[i].device, disk->device);
+        items[i].format = disk->format;
+        items[i].size_bytes = disk->size_bytes;
+        judge_disk(source, domains, disk, &items[i]);
+    }
+    out->disks = (struct json_array){.items = items, .count = count};
+}
+
+static const char *find_network(const struct inventory_source *source, const char *bridge)
+{
+    for (size_t i = 0; i < source->network_count; i++)
+        if (strcmp(source->networks[i].bridge, bridge) == 0)
+            return source->networks[i].name;
+    return "";
+}
+
+static void add_vifs(const struct inventory_source *source, const struct domain *domain,
+                     struct inventory_domain *out)
+{
+    size_t count = domain->vif_count;
+    struct inventory_vif *items = memory_array(count, sizeof *items);
+    for (size_t i = 0; i < count; i++) {
+        copy(items[i].mac, sizeof items[i].mac, domain->vifs[i].mac);
+        copy(items[i].network, sizeof items[i].network,
+             find_network(source, domain->vifs[i].bridge));
+    }
+    out->vifs = (struct json_array){.items = items, .count = count};
+}
+
+static void add_domain(const struct inventory_source *source, const struct domain_list *domains,
+                       const struct domain *domain, struct inventory_domain *out)
+{
+    copy(out->uuid, sizeof out->uuid, domain->uuid);
+    copy(out->name, sizeof out->name, domain->name);
+    out->state = domain->state;
+    out->memory_bytes = domain->memory_bytes;
+    out->vcpus = domain->vcpus;
+    add_disks(source, domains, domain, out);
+    add_vifs(source, domain, out);
+}
+
+static bool add_domains(const struct inventory_source *source, const struct domain_owners *owners,
+                        struct inventory *out, struct error *err)
+{
+    __attribute__((cleanup(domain_list_done))) struct domain_list list = {0};
+    if (!source->driver->list(source->hypervisor, &list, err))
+        return false;
+    struct inventory_domain *items = memory_array(list.count, sizeof *items);
+    size_t count = 0;
+    for (size_t i = 0; i < list.count; i++)
+        if (domain_owners_is_ours(owners, list.items[i].uuid))
+            add_domain(source, &list, &list.items[i], &items[count++]);
+    out->domains = (struct json_array){.items = items, .count = count};
+    return true;
+}
+
+/* The records are read before and after the domains: one that arrives or leaves in between is then
+ * taken for the other host's, never reported by both. */
+static bool add_owned_domains(const struct inventory_source *source, struct inventory *out,
+                              struct error *err)
+{
+    struct domain_owners *owners = NULL;
+    if (!domain_owners_read(&owners, source->journal, err))
+        return false;
+    bool ok = add_domains(source, owners, out, err);
+    domain_owners_free(owners);
+    if (!ok || !domain_owners_read(&owners, source->journal, err))
+        return false;
+    struct inventory_domain *items = out->domains.items;
+    for (size_t i = 0; i < out->domains.count;) {
+        if (domain_owners_is_ours(owners, items[i].uuid)) {
+            i++;
+            continue;
+        }
+        free(items[i].disks.items);
+        free(items[i].vifs.items);
+        items[i] = items[--out->domains.count];
+    }
+    domain_owners_free(owners);
+    return true;
+}
+
+bool inventory_build(const struct inventory_source *source, struct inventory *out,
+                     struct error *err)
+{
+    struct inventory built = {0};
+    add_networks(source, &built);
+    if (add_facts(source, &built, err) && sr_set_scan(source->srs, &built, err) &&
+        add_owned_domains(source, &built, err)) {
+        *out = built;
+        return true;
+    }
+    json_release(inventory_fields, &built);
+    return error_prefix(err, "inventory");
+}

@@ -1,0 +1,31 @@
+/* The host's report of itself: what the hypervisor and the SRs hold, in the words of the
+ * configuration. */
+#pragma once
+
+#include "agent/hypervisor/hypervisor.h"
+#include "agent/journal/journal.h"
+#include "agent/storage/sr.h"
+
+struct inventory_source {
+    const struct hypervisor_driver *driver;
+    struct hypervisor *hypervisor;
+    struct journal *journal;
+    struct sr_set *srs;
+    const struct inventory_network *networks;
+    size_t network_count;
+    const char *link_address;
+    int link_port;
+};
+
+/* Builds it; may block. The caller releases it with inventory_fields. */
+bool inventory_build(const struct inventory_source *source, struct inventory *out,
+                     struct error *err) must_check;
+
+/* True when this host owns the domain as far as the journal's handoff records say: the latest one
+ * that names the domain is none of: destination STREAMING, PREPARED or ABANDONED, source RELEASED
+ * or OWNED. */
+struct domain_owners;
+bool domain_owners_read(struct domain_owners **out, struct journal *journal,
+                        struct error *err) must_check;
+bool domain_owners_is_ours(const struct domain_owners *owners, const char *domain);
+void domain_owners_free(struct domain_owners *owners);

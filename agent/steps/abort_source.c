@@ -1,0 +1,55 @@
+/* Step abort-source: the domain runs on here as if nothing had been. Refused once the handoff is
+ * past the point of no return. */
+#include "agent/steps/handlers.h"
+
+#include "base/failpoint.h"
+
+struct wait {
+    struct step_environment *environment;
+    const struct migration_spec *spec;
+};
+
+static bool may_wait(void *context, struct error *err)
+{
+    const struct wait *wait = context;
+    return step_check_source_owns(wait->environment, wait->spec, err);
+}
+
+/* A handoff that was begun may have left the domain suspended. The record goes first: after it
+ * nothing can release this epoch any more. */
+static bool resume_domain(struct step_environment *environment, const struct migration_spec *spec,
+                          struct error *err)
+{
+    struct handoff_record record;
+    bool is_here = false;
+    enum domain_state state;
+    if (!step_source_record(environment, spec, &record, err))
+        return false;
+    if (record.state == HANDOFF_NONE)
+        return true;
+    record.state = HANDOFF_ABANDONED;
+    return journal_put_handoff(environment->handoff.journal, &record, err) &&
+           failpoint("abort-source.abandoned", err) &&
+           step_find_domain(environment, spec->domain, &is_here, &state, err) &&
+           (!is_here || environment->handoff.driver->resume(environment->handoff.hypervisor,
+                                                            spec->domain, err));
+}
+
+bool step_abort_source(struct step_run *run, const struct step *step, struct step_result *result,
+                       struct error *err)
+{
+    struct step_environment *environment = step_run_environment(run);
+    const struct migration_spec *spec = &step->spec;
+    struct wait wait = {.environment = environment, .spec = spec};
+    struct transfer *transfer = NULL;
+    (void)result;
+    if (!step_check_source_owns(environment, spec, err) ||
+        !step_run_stop_others(run, STEP_BIT(TRANSFER) | STEP_BIT(HANDOFF), may_wait, &wait, err) ||
+        !step_check_source_owns(environment, spec, err) || !resume_domain(environment, spec, err) ||
+        !step_take_transfer(environment, spec, &transfer, err))
+        return false;
+    bool is_done = transfer_abort(transfer, err);
+    transfer_close(transfer);
+    return is_done && failpoint("abort-source.traces-removed", err) &&
+           journal_forget(environment->handoff.journal, spec->migration, err);
+}

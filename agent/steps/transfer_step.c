@@ -1,0 +1,39 @@
+/* Step transfer: mirrors and copies the disks; ends when all are mirrored. The transfer stays in
+ * the registry afterwards, for the handoff and for what ends it. */
+#include "agent/steps/handlers.h"
+
+static void stop_transfer(void *transfer)
+{
+    transfer_cancel(transfer);
+}
+
+struct wait {
+    struct step_environment *environment;
+    const struct migration_spec *spec;
+};
+
+static bool may_wait(void *context, struct error *err)
+{
+    const struct wait *wait = context;
+    return step_check_source_owns(wait->environment, wait->spec, err);
+}
+
+bool step_transfer(struct step_run *run, const struct step *step, struct step_result *result,
+                   struct error *err)
+{
+    struct step_environment *environment = step_run_environment(run);
+    const struct migration_spec *spec = &step->spec;
+    struct wait wait = {.environment = environment, .spec = spec};
+    struct transfer *transfer = NULL;
+    (void)result;
+    if (!step_check_source_owns(environment, spec, err) ||
+        !step_run_stop_others(run, STEP_BIT(TRANSFER) | STEP_BIT(HANDOFF), may_wait, &wait, err) ||
+        !step_check_source_owns(environment, spec, err) ||
+        !step_borrow_transfer(environment, spec, &transfer, err))
+        return false;
+    step_run_on_stop(run, stop_transfer, transfer);
+    bool is_done = transfer_run(transfer, err);
+    step_run_on_stop(run, NULL, NULL);
+    registry_return(environment->registry, spec->migration, SLOT_TRANSFER);
+    return is_done;
+}
