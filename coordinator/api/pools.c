@@ -1,0 +1,55 @@
+/* Pools: list, show, create. */
+#include "coordinator/api/api.h"
+#include "coordinator/api/handlers.h"
+
+#include "base/json_table.h"
+#include "coordinator/security/name.h"
+#include "coordinator/store/page.h"
+#include "coordinator/store/pool_store.h"
+
+#include <stdio.h>
+
+struct pool_request {
+    char name[129];
+};
+static const struct json_field pool_request_fields[] = {
+    JSON_CHARS("name", pool_request, name, 1, true),
+    {0},
+};
+static const char *const no_parameters[] = {NULL};
+
+bool api_pools_list(void *context, struct http_request *request, bool is_last_call,
+                    struct http_answer *answer, struct error *err)
+{
+    (void)context;
+    (void)is_last_call;
+    struct page page;
+    return api_page(request, NULL, &page, err) &&
+           pool_store_list(request->db, &page, &answer->body, err);
+}
+
+bool api_pools_show(void *context, struct http_request *request, bool is_last_call,
+                    struct http_answer *answer, struct error *err)
+{
+    (void)context;
+    (void)is_last_call;
+    return http_query_only(request, no_parameters, err) &&
+           pool_store_show(request->db, request->parameters[0], &answer->body, err);
+}
+
+bool api_pools_create(void *context, struct http_request *request, bool is_last_call,
+                      struct http_answer *answer, struct error *err)
+{
+    (void)context;
+    (void)is_last_call;
+    struct pool_request wanted = {0};
+    char id[UUID_SIZE];
+    if (!http_query_only(request, no_parameters, err) ||
+        !json_decode_text(request->body, request->body_size, pool_request_fields, &wanted, err) ||
+        !name_check("pool", wanted.name, err) ||
+        !pool_store_create(request->db, wanted.name, id, &answer->body, err))
+        return false;
+    answer->status = 201;
+    snprintf(answer->location, sizeof answer->location, "/v1/pools/%s", id);
+    return true;
+}

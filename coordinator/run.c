@@ -1,0 +1,151 @@
+/* `run`: starts the parts in order, waits for a signal, stops them in reverse. */
+#include "coordinator/commands.h"
+
+#include "base/log.h"
+#include "coordinator/api/api.h"
+#include "coordinator/db/db.h"
+#include "coordinator/scheduler/scheduler.h"
+#include "coordinator/security/ca.h"
+#include "coordinator/security/config.h"
+#include "protocol/vocabulary.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/resource.h>
+
+enum {
+    THREADS = 4,
+    SCHEDULER_CONNECTIONS = 4,
+    TAKE_TIMEOUT_MS = 5000,
+    STOP_GRACE_MS = 3000,
+    DESCRIPTORS = 65536,
+};
+
+struct coordinator {
+    const struct coordinator_config *config;
+    struct ca ca;
+    struct db_pool *pool;
+    struct scheduler *scheduler;
+    struct db_listener *listener;
+    struct api_context api;
+    _Atomic(struct http_server *) wakeable; /* NULL until the server runs */
+};
+
+/* Steps for a host are there: its parked polls look again. "" wakes all. */
+static void wake_host(void *context, const char *host)
+{
+    struct coordinator *coordinator = context;
+    struct http_server *server = atomic_load(&coordinator->wakeable);
+    if (server)
+        http_wake(server, host);
+}
+
+static void on_notification(void *context, const char *channel, const char *payload)
+{
+    (void)channel;
+    wake_host(context, payload);
+}
+
+static bool migrate(struct coordinator *coordinator, struct error *err)
+{
+    auto_db struct db *db = NULL;
+    int applied = 0;
+    return db_take(coordinator->pool, TAKE_TIMEOUT_MS, &db, err) &&
+           db_migrate(db, coordinator->config->schema_directory, &applied, err) &&
+           db_schema_version(db, &coordinator->api.schema_version, err);
+}
+
+static bool start_http(struct coordinator *coordinator, struct error *err)
+{
+    const struct coordinator_config *config = coordinator->config;
+    const struct http_config http = {
+        .api_address = config->api.address,
+        .api_port = config->api.port,
+        .agent_address = config->agents.address,
+        .agent_port = config->agents.port,
+        .server_certificate = coordinator->ca.server_certificate,
+        .server_key = coordinator->ca.server_key,
+        .ca = coordinator->ca.certificate,
+        .api_body_limit = LIMIT_BODY,
+        .agent_body_limit = LIMIT_MESSAGE,
+        .threads = THREADS,
+    };
+    coordinator->api.ca = &coordinator->ca;
+    coordinator->api.config = config;
+    coordinator->api.pool = coordinator->pool;
+    if (!http_start(&coordinator->api.http, &http, api_routes, api_route_count, &coordinator->api,
+                    coordinator->pool, err))
+        return false;
+    atomic_store(&coordinator->wakeable, coordinator->api.http);
+    return true;
+}
+
+static bool start(struct coordinator *coordinator, struct error *err)
+{
+    static const char *const channels[] = {"host_steps", NULL};
+    const struct coordinator_config *config = coordinator->config;
+    const struct scheduler_config scheduling = {.host_lost_after_s = config->host_lost_after_s};
+    return ca_load(&coordinator->ca, config->state_directory, err) &&
+           db_pool_open(&coordinator->pool, config->database,
+                        HTTP_CONNECTIONS(THREADS) + SCHEDULER_CONNECTIONS, err) &&
+           migrate(coordinator, err) &&
+           scheduler_start(&coordinator->scheduler, coordinator->pool, &scheduling, wake_host,
+                           coordinator, err) &&
+           start_http(coordinator, err) &&
+           db_listener_open(&coordinator->listener, config->database, channels, on_notification,
+                            coordinator, err);
+}
+
+/* Who wakes ends before what is woken; the pool goes last. */
+static void stop(struct coordinator *coordinator)
+{
+    db_listener_close(coordinator->listener);
+    scheduler_stop(coordinator->scheduler);
+    atomic_store(&coordinator->wakeable, NULL);
+    http_stop(coordinator->api.http, STOP_GRACE_MS);
+    db_pool_close(coordinator->pool);
+    ca_done(&coordinator->ca);
+}
+
+/* Blocked in all threads, so that only the wait below takes them. */
+static void block_signals(sigset_t *signals)
+{
+    sigemptyset(signals);
+    sigaddset(signals, SIGTERM);
+    sigaddset(signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void allow_many_connections(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        log_warning("the limit of open files stays as it is: %s", strerror(errno));
+}
+
+bool command_run(const struct options *options, const struct coordinator_config *config,
+                 struct error *err)
+{
+    (void)options;
+    struct coordinator coordinator = {.config = config};
+    sigset_t signals;
+    block_signals(&signals);
+    allow_many_connections();
+    bool is_started = start(&coordinator, err);
+    if (is_started) {
+        log_info("serving the API on %s port %d, agents on %s port %d", config->api.address,
+                 config->api.port, config->agents.address, config->agents.port);
+        int caught = 0;
+        while (sigwait(&signals, &caught) != 0)
+            ;
+        log_info("stopping on %s", strsignal(caught));
+    }
+    stop(&coordinator);
+    return is_started;
+}

@@ -1,0 +1,50 @@
+/* Counts by state; see census_store.h. */
+#include "coordinator/store/census_store.h"
+
+#include "coordinator/domain/migration.h"
+
+#include <string.h>
+
+static int64_t count_of(const struct db_rows *rows, const char *state)
+{
+    for (int i = 0; i < db_count(rows); i++) {
+        if (strcmp(db_value(rows, i, "state"), state) == 0)
+            return db_value_int(rows, i, "count");
+    }
+    return 0;
+}
+
+static void visit_states(const struct db_rows *rows, const char *kind, const char *const states[],
+                         census_visit *visit, void *context)
+{
+    for (int i = 0; states[i]; i++)
+        visit(context, kind, states[i], count_of(rows, states[i]));
+}
+
+static const char migrations_sql[] =
+    "SELECT state, count(*) AS count FROM migration GROUP BY state";
+
+bool census_store_migrations(struct db *db, census_visit *visit, void *context, struct error *err)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    if (!db_query(db, migrations_sql, 0, NULL, &rows, err))
+        return false;
+    visit_states(rows, "migrations", migration_state_names, visit, context);
+    return true;
+}
+
+static const char hosts_sql[] =
+    "SELECT CASE WHEN state <> 'enabled' THEN state"
+    " WHEN last_seen > now() - make_interval(secs => $1::integer) THEN 'up'"
+    " ELSE 'lost' END AS state, count(*) AS count FROM host GROUP BY 1";
+
+bool census_store_hosts(struct db *db, int host_lost_after_s, census_visit *visit, void *context,
+                        struct error *err)
+{
+    static const char *const states[] = {"enrolling", "revoked", "up", "lost", NULL};
+    auto_db_rows struct db_rows *rows = NULL;
+    if (!db_query(db, hosts_sql, DB_PARAMS(db_int(host_lost_after_s).text), &rows, err))
+        return false;
+    visit_states(rows, "hosts", states, visit, context);
+    return true;
+}

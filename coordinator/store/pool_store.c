@@ -1,0 +1,50 @@
+/* Pools in the database; see pool_store.h. */
+#include "coordinator/store/pool_store.h"
+
+#include "base/memory.h"
+
+#include <stdio.h>
+
+#define POOL_BODY                                                                                  \
+    "json_build_object('id', p.id, 'name', p.name, 'hosts',"                                       \
+    " (SELECT count(*) FROM host h WHERE h.pool_id = p.id), 'created_at', p.created_at) AS body"
+
+static const char list_sql[] =
+    "SELECT p.id, " POOL_BODY " FROM pool p WHERE $1::uuid IS NULL OR p.id > $1::uuid"
+    " ORDER BY p.id LIMIT $2::integer";
+
+bool pool_store_list(struct db *db, const struct page *page, char **text, struct error *err)
+{
+    return page_query(db, list_sql, page, 0, NULL, text, err);
+}
+
+static const char show_sql[] =
+    "SELECT " POOL_BODY " FROM pool p WHERE p.id::text = $1 OR p.name = $1";
+
+bool pool_store_show(struct db *db, const char *id_or_name, char **text, struct error *err)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    if (!db_query(db, show_sql, DB_PARAMS(id_or_name), &rows, err))
+        return false;
+    if (db_count(rows) == 0)
+        return error_set(err, ERROR_NOT_FOUND, "pool %s does not exist", id_or_name);
+    *text = memory_copy_text(db_value(rows, 0, "body"));
+    return true;
+}
+
+static const char create_sql[] =
+    "INSERT INTO pool AS p (name) VALUES ($1) RETURNING p.id, " POOL_BODY;
+
+bool pool_store_create(struct db *db, const char *name, char id[UUID_SIZE], char **text,
+                       struct error *err)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    if (!db_query(db, create_sql, DB_PARAMS(name), &rows, err)) {
+        if (err->code == ERROR_CONFLICT)
+            return error_set(err, ERROR_CONFLICT, "pool %s exists already", name);
+        return false;
+    }
+    snprintf(id, UUID_SIZE, "%s", db_value(rows, 0, "id"));
+    *text = memory_copy_text(db_value(rows, 0, "body"));
+    return true;
+}

@@ -1,0 +1,13 @@
+/* Pools in the database. */
+#pragma once
+
+#include "coordinator/store/page.h"
+
+bool pool_store_list(struct db *db, const struct page *page, char **text,
+                     struct error *err) must_check;
+/* By id or name; *text (owned) is the object as JSON. */
+bool pool_store_show(struct db *db, const char *id_or_name, char **text,
+                     struct error *err) must_check;
+/* ERROR_CONFLICT when the name is taken. */
+bool pool_store_create(struct db *db, const char *name, char id[UUID_SIZE], char **text,
+                       struct error *err) must_check;
