@@ -204,6 +204,9 @@ class Cluster:
 
     def migrate(self, name, source, destination, **more):
         """Starts a migration; returns its id."""
+        for guest in self.guests.values():
+            if guest.name == name:
+                guest.expect_at(self.agents[destination].run_directory / "domains" / guest.domain)
         return self.api.post("/v1/migrations",
                              self.request(name, source, destination, **more))["id"]
 
