@@ -31,6 +31,8 @@ typedef void link_on_stream(void *context, struct link_stream *stream, const cha
 bool link_listen(struct link_server **out, const char *address, int port,
                  const struct link_files *files, link_on_stream *on_stream, void *context,
                  struct error *err) must_check;
+/* The port it listens on; the one the system chose when `port` was 0. */
+int link_server_port(const struct link_server *server);
 void link_server_close(struct link_server *server); /* closes all its streams, joins threads */
 /* New certificate for connections from now on (renewal). */
 bool link_server_renew(struct link_server *server, const struct link_files *files,
