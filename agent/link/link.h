@@ -78,6 +78,7 @@ struct link_relay_status {
     uint64_t sent_bytes, received_bytes;
     uint64_t written_bytes;  /* watch_nbd: payload of answered NBD writes and zeroes */
     int64_t longest_wait_ms; /* watch_nbd: the longest any request waited */
+    int64_t recent_wait_ms;  /* watch_nbd: the same since the status was last asked for */
     int outstanding;         /* watch_nbd: requests not answered now */
 };
 /* Takes the stream over (also on failure). */

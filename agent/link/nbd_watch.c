@@ -111,6 +111,8 @@ static void note_wait(struct nbd_watch *watch, int64_t since_ms, int64_t now_ms)
 {
     if (now_ms - since_ms > watch->longest_wait_ms)
         watch->longest_wait_ms = now_ms - since_ms;
+    if (now_ms - since_ms > watch->recent_wait_ms)
+        watch->recent_wait_ms = now_ms - since_ms;
 }
 
 static void finish_request(struct nbd_watch *watch, uint16_t i, int64_t now_ms)

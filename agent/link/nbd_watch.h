@@ -58,6 +58,7 @@ struct nbd_watch {
 
     uint64_t written_bytes;
     int64_t longest_wait_ms;
+    int64_t recent_wait_ms; /* the same since the owner set it to 0; answered ones only */
     int outstanding;
     uint16_t oldest, newest, free_list;
     uint16_t buckets[NBD_WATCH_BUCKETS];

@@ -52,6 +52,9 @@ static void publish(struct link_relay *relay, bool has_ended)
         int64_t now_ms = clock_monotonic_ms();
         status->written_bytes = relay->watch.written_bytes;
         status->longest_wait_ms = nbd_watch_longest_ms(&relay->watch, now_ms);
+        if (relay->watch.recent_wait_ms > status->recent_wait_ms)
+            status->recent_wait_ms = relay->watch.recent_wait_ms;
+        relay->watch.recent_wait_ms = 0;
         status->outstanding = has_ended ? 0 : nbd_watch_outstanding(&relay->watch);
         if (status->outstanding > 0)
             relay->waiting_since_ms = now_ms - nbd_watch_oldest_ms(&relay->watch, now_ms);
@@ -245,10 +248,13 @@ void link_relay_status(struct link_relay *relay, struct link_relay_status *out)
 {
     pthread_mutex_lock(&relay->lock);
     *out = relay->status;
+    relay->status.recent_wait_ms = 0;
     int64_t waits_ms = clock_monotonic_ms() - relay->waiting_since_ms;
     pthread_mutex_unlock(&relay->lock);
     if (waits_ms > out->longest_wait_ms)
         out->longest_wait_ms = waits_ms; /* the thread sleeps while the client waits */
+    if (waits_ms > out->recent_wait_ms)
+        out->recent_wait_ms = waits_ms;
 }
 
 static struct timespec time_after(int timeout_ms)
