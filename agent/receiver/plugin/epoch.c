@@ -51,7 +51,7 @@ bool epoch_admit_mirror(struct epoch *epoch, int64_t number, void (*reset)(void 
 /* With the mutex held. */
 static bool is_open(const struct epoch *epoch, int64_t number)
 {
-    return number == epoch->open && number == epoch->current;
+    return epoch->open && number == epoch->open && number == epoch->current;
 }
 
 bool epoch_admit_copy(struct epoch *epoch, int64_t number, struct error *err)
