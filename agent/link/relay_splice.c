@@ -216,7 +216,10 @@ static short local_events(const struct relay_splice *splice)
 static short peer_events(const struct relay_splice *splice)
 {
     bool wants_read = splice->is_peer_unreadable && wants_more(&splice->down);
-    return (short)((wants_read ? POLLIN : 0) | (splice->is_peer_unwritable ? POLLOUT : 0));
+    /* after its orderly end only closing can follow: then it takes nothing any more */
+    bool awaits_close = splice->down.has_read_end;
+    return (short)((wants_read ? POLLIN : 0) | (splice->is_peer_unwritable ? POLLOUT : 0) |
+                   (awaits_close ? POLLRDHUP : 0));
 }
 
 /* A hang-up is told even where nothing is asked: then the next try finds out what it is. */
@@ -234,7 +237,7 @@ static void note_local(struct relay_splice *splice, short events)
 
 static void note_peer(struct relay_splice *splice, short events)
 {
-    if (events & (POLLHUP | POLLERR))
+    if (events & (POLLHUP | POLLERR | POLLRDHUP))
         note_write(splice, STREAM_FAILED);
     if (events & POLLIN)
         splice->is_peer_unreadable = false;

@@ -1,6 +1,7 @@
 /* The accepting side: one thread accepts, and each connection has a thread that opens the stream
  * within a time limit and then runs `on_stream`. Connections that have not proved who they are have
- * a limit of their own, so that they cannot keep hosts out. */
+ * a limit of their own, and the oldest of them gives way: a host needs milliseconds for its
+ * opening, so silent ones cannot keep it out. */
 #include "agent/link/hello.h"
 #include "agent/link/socket.h"
 #include "agent/link/stream.h"
@@ -28,6 +29,7 @@ struct visitor { /* one connection and its thread */
     struct link_server *server;
     struct link_stream *stream;
     pthread_t thread;
+    bool is_opening;  /* its hello is not read yet; the stream is certainly there */
     bool is_finished; /* its thread does nothing more and can be joined */
     struct visitor *next;
 };
@@ -47,11 +49,12 @@ struct link_server {
 
 /* --- one connection --- */
 
-static void end_opening(struct link_server *server)
+static void end_opening(struct visitor *visitor)
 {
-    pthread_mutex_lock(&server->lock);
-    server->opening--;
-    pthread_mutex_unlock(&server->lock);
+    pthread_mutex_lock(&visitor->server->lock);
+    visitor->server->opening--;
+    visitor->is_opening = false;
+    pthread_mutex_unlock(&visitor->server->lock);
 }
 
 static bool open_stream(struct link_stream *stream, char host[UUID_SIZE], struct link_hello *hello,
@@ -91,7 +94,7 @@ static void *serve_visitor(void *argument)
     char host[UUID_SIZE];
     struct link_hello hello;
     bool is_open = open_stream(stream, host, &hello, stream_deadline(OPENING_TIME_MS), &err);
-    end_opening(server);
+    end_opening(visitor);
     if (is_open) {
         server->on_stream(server->context, stream, host, &hello);
     } else {
@@ -126,19 +129,18 @@ void link_refuse(struct link_stream *stream, const struct error *why)
 
 /* --- accepting --- */
 
-static bool begin_opening(struct link_server *server, SSL_CTX **tls, struct error *err)
+/* With the lock held: makes room among the openings. */
+static void drop_oldest_opening(struct link_server *server)
 {
-    bool has_room = true;
-    pthread_mutex_lock(&server->lock);
-    if (server->opening >= OPENING_LIMIT) {
-        has_room = error_set(err, ERROR_NO_SPACE, "%d connections are being opened", OPENING_LIMIT);
-    } else {
-        server->opening++;
-        *tls = server->tls;
-        SSL_CTX_up_ref(*tls);
-    }
-    pthread_mutex_unlock(&server->lock);
-    return has_room;
+    struct visitor *oldest = NULL;
+    for (struct visitor *visitor = server->visitors; visitor; visitor = visitor->next)
+        if (visitor->is_opening && !atomic_load(&visitor->stream->is_shut_down))
+            oldest = visitor; /* the newest stand first */
+    if (!oldest)
+        return;
+    log_warning("link: %d connections are being opened; %s, the oldest, is dropped",
+                server->opening, oldest->stream->peer);
+    link_shutdown(oldest->stream);
 }
 
 static bool start_thread(struct link_server *server, struct link_stream *stream, struct error *err)
@@ -146,26 +148,36 @@ static bool start_thread(struct link_server *server, struct link_stream *stream,
     struct visitor *visitor = memory_alloc(sizeof *visitor);
     visitor->server = server;
     visitor->stream = stream;
-    int failure = pthread_create(&visitor->thread, NULL, serve_visitor, visitor);
-    if (failure) {
-        free(visitor);
-        return error_set_errno(err, ERROR_NO_SPACE, failure, "starting a thread");
-    }
+    visitor->is_opening = true;
     pthread_mutex_lock(&server->lock);
-    visitor->next = server->visitors;
-    server->visitors = visitor;
+    if (server->opening >= OPENING_LIMIT)
+        drop_oldest_opening(server);
+    int failure = pthread_create(&visitor->thread, NULL, serve_visitor, visitor);
+    if (failure == 0) {
+        server->opening++;
+        visitor->next = server->visitors;
+        server->visitors = visitor;
+    }
     pthread_mutex_unlock(&server->lock);
-    return true;
+    if (failure == 0)
+        return true;
+    free(visitor);
+    return error_set_errno(err, ERROR_NO_SPACE, failure, "starting a thread");
+}
+
+static SSL_CTX *current_tls(struct link_server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    SSL_CTX *tls = server->tls;
+    SSL_CTX_up_ref(tls);
+    pthread_mutex_unlock(&server->lock);
+    return tls;
 }
 
 static bool admit(struct link_server *server, int fd, const char *peer, struct error *err)
 {
-    SSL_CTX *tls;
-    if (!begin_opening(server, &tls, err)) {
-        close(fd);
-        return false;
-    }
     struct link_stream *stream = NULL;
+    SSL_CTX *tls = current_tls(server);
     socket_tune(fd);
     bool is_open = stream_open(&stream, fd, tls, peer, err);
     SSL_CTX_free(tls);
@@ -173,7 +185,6 @@ static bool admit(struct link_server *server, int fd, const char *peer, struct e
         start_thread(server, stream, err))
         return true;
     link_close(stream);
-    end_opening(server);
     return false;
 }
 

@@ -98,6 +98,14 @@ bool stream_attach_tls(struct link_stream *stream, SSL_CTX *context)
 
 /* --- operations; below, the caller holds the lock --- */
 
+/* What is still to be sent may be an alert that tells the peer why: one try for it. */
+static void send_alert(struct link_stream *stream)
+{
+    if (!stream->has_write_failed && stream->outgoing_start < stream->outgoing_end)
+        (void)!send(stream->fd, stream->outgoing + stream->outgoing_start,
+                    stream->outgoing_end - stream->outgoing_start, MSG_NOSIGNAL);
+}
+
 static enum stream_io fail(struct link_stream *stream, struct error *err)
 {
     if (!stream->has_failed) {
@@ -107,6 +115,7 @@ static enum stream_io fail(struct link_stream *stream, struct error *err)
         else
             tls_explain(stream->ssl, &stream->failure);
         stream->has_failed = true;
+        send_alert(stream);
     }
     ERR_clear_error();
     *err = stream->failure;

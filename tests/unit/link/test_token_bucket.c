@@ -51,6 +51,6 @@ Test(token_bucket, small_pieces_need_not_wait_for_a_whole_record)
 {
     struct token_bucket bucket;
     token_bucket_init(&bucket, 1000000, 0);
-    cr_assert_eq(token_bucket_allows(&bucket, 100, 100), 100);
-    cr_assert_eq(token_bucket_allows(&bucket, 100000, 100), 0);
+    cr_assert_eq(token_bucket_allows(&bucket, 100, 200), 100);
+    cr_assert_eq(token_bucket_allows(&bucket, 100000, 200), 0);
 }
