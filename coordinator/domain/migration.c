@@ -110,7 +110,6 @@ static const struct transition transitions[] = {
     ROW(IN(CLEANING),     DESTINATION_CLEAN,          0,                       IN(SUCCEEDED),     0,                            EFFECT_SUPERSEDE),
 
     ROW(IN(ABORTING),     SOURCE_ABORTED,             FACT_DESTINATION_ABORTED, ENDED,            0,                            0),
-    ROW(IN(ABORTING),     SOURCE_ABORTED,             FACT_DESTINATION_LOST,   ENDED,             0,                            0),
     ROW(IN(ABORTING),     SOURCE_ABORTED,             0,                       IN(ABORTING),      0,                            0),
     ROW(IN(ABORTING),     DESTINATION_ABORTED,        FACT_SOURCE_ABORTED,     ENDED,             0,                            0),
     ROW(IN(ABORTING),     DESTINATION_ABORTED,        0,                       IN(ABORTING),      0,                            0),
@@ -167,8 +166,6 @@ static const char *needs_words(unsigned needs)
         return " [source aborted]";
     case FACT_DESTINATION_ABORTED:
         return " [destination aborted]";
-    case FACT_DESTINATION_LOST:
-        return " [destination lost]";
     default:
         return "";
     }

@@ -49,7 +49,7 @@ static inline bool migration_is_ended(enum migration_state state)
     EVENT(DESTINATION_CLEAN, "destination clean")                                                  \
     EVENT(SOURCE_ABORTED, "source aborted")                                                        \
     EVENT(DESTINATION_ABORTED, "destination aborted")                                              \
-    EVENT(DESTINATION_LOST, "destination lost") /* its host was silent for too long */
+    EVENT(DESTINATION_LOST, "destination lost") /* its host is silent */
 
 enum migration_event {
 #define EVENT(symbol, word) EVENT_##symbol,
@@ -64,8 +64,7 @@ enum migration_fact {
     FACT_CAN_REPEAT = 1 << 0, /* the failure was transient, epochs are left, nobody cancelled */
     FACT_SOURCE_ABORTED = 1 << 1,
     FACT_DESTINATION_ABORTED = 1 << 2,
-    FACT_DESTINATION_LOST = 1 << 3,
-    FACT_CANCELLED = 1 << 4, /* it is aborting because somebody asked for it */
+    FACT_CANCELLED = 1 << 3, /* it is aborting because somebody asked for it */
 };
 
 /* What the transaction of a transition does besides setting the state and inserting steps. */

@@ -1,0 +1,10 @@
+/* Applies what an agent reports. */
+#pragma once
+
+#include "coordinator/db/db.h"
+#include "protocol/agent_api.h"
+
+/* True: all of the report is durable. False: nothing of it is lost, because the agent sends it
+ * again, and whatever was applied already is recognized. */
+bool report_apply(struct db *db, const char *host, const struct agent_report *report,
+                  struct error *err) must_check;

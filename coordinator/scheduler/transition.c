@@ -1,0 +1,172 @@
+/* Applies events; see transition.h. The rules are in coordinator/domain/migration.c, the statements
+ * in coordinator/store/. */
+#include "coordinator/scheduler/transition.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "coordinator/store/step_store.h"
+
+#include <stdio.h>
+
+enum { TRANSACTION_ATTEMPTS = 5 };
+
+bool transaction_run(struct db *db, transaction_work *work, void *context, struct error *err)
+{
+    for (int attempt = 1;; attempt++) {
+        if (db_begin(db, err) && work(db, context, err) && db_commit(db, err))
+            return true;
+        db_rollback(db);
+        if (err->code != ERROR_TIMEOUT || attempt == TRANSACTION_ATTEMPTS)
+            return false;
+        clock_sleep_ms(10 * attempt);
+    }
+}
+
+/* A handoff that failed is worth another epoch when both ends failed for a reason that passes. */
+static bool can_repeat(struct db *db, const struct migration_row *row, const struct error *why,
+                       bool *result, struct error *err)
+{
+    *result = false;
+    if (row->is_cancel_requested || row->epoch >= MIGRATION_EPOCHS)
+        return true;
+    bool has_failed = false;
+    struct error received;
+    if (!step_store_receive_error(db, row->id, row->epoch, &has_failed, &received, err))
+        return false;
+    *result =
+        has_failed ? error_is_transient(received.code) : !why || error_is_transient(why->code);
+    return true;
+}
+
+static bool gather_facts(struct db *db, const struct migration_row *row, enum migration_event event,
+                         const struct error *why, unsigned *facts, struct error *err)
+{
+    *facts = row->is_cancel_requested ? FACT_CANCELLED : 0;
+    if (event == EVENT_SOURCE_SAYS_ABANDONED || event == EVENT_HANDOFF_FAILED) {
+        bool is_repeatable = false;
+        if (!can_repeat(db, row, why, &is_repeatable, err))
+            return false;
+        *facts |= is_repeatable ? FACT_CAN_REPEAT : 0;
+    }
+    if (row->state == MIGRATION_ABORTING) {
+        bool source = false;
+        bool destination = false;
+        if (!step_store_aborted(db, row->id, &source, &destination, err))
+            return false;
+        *facts |= source ? FACT_SOURCE_ABORTED : 0;
+        *facts |= destination ? FACT_DESTINATION_ABORTED : 0;
+    }
+    return true;
+}
+
+/* The cause of a failure as the migration shows it: the destination's own reason comes first,
+ * because the source then only says that it was refused. */
+static bool keep_error(struct db *db, const struct migration_row *row, const struct error *why,
+                       struct error *err)
+{
+    bool has_failed = false;
+    struct error received;
+    if (!step_store_receive_error(db, row->id, row->epoch, &has_failed, &received, err))
+        return false;
+    static const struct error unknown = {ERROR_INTERNAL, "it failed without a reason"};
+    const struct error *cause = has_failed ? &received : why ? why : &unknown;
+    return migration_store_set_error(db, row->id, cause, err);
+}
+
+static bool alarm_people(struct db *db, const struct migration_row *row, enum migration_event event,
+                         struct error *err)
+{
+    log_error("migration %s is %s, but \"%s\": the two hosts contradict each other", row->id,
+              migration_state_names[row->state], migration_event_names[event]);
+    return migration_store_set_waits_for(
+        db, row->id, "a person: both hosts say that the VM is theirs; stop one of the two", err);
+}
+
+/* Rests a little longer before each further handoff. */
+static int delay_of(const struct migration_row *row, enum step_kind kind)
+{
+    return kind == STEP_TRANSFER ? (int)row->epoch : 0;
+}
+
+static bool insert_steps(struct db *db, const struct migration_row *row,
+                         const struct migration_next *next, struct error *err)
+{
+    for (size_t i = 0; i < next->step_count; i++) {
+        struct step_new step = {.kind = next->steps[i],
+                                .verdict =
+                                    next->steps[i] == STEP_CONCLUDE ? next->verdict : VERDICT_NONE,
+                                .attempt = 1,
+                                .delay_s = delay_of(row, next->steps[i])};
+        if (!step_store_insert(db, row, &step, err))
+            return false;
+    }
+    return true;
+}
+
+static bool do_effects(struct db *db, struct migration_row *row, enum migration_event event,
+                       unsigned effects, struct error *err)
+{
+    if (effects & EFFECT_COMMIT && !migration_store_commit(db, row, err))
+        return false;
+    if (effects & EFFECT_CANCEL_HANDOFF && !step_store_ask_cancel(db, row, STEP_HANDOFF, err))
+        return false;
+    if (effects & EFFECT_ALARM && !alarm_people(db, row, event, err))
+        return false;
+    return true;
+}
+
+static bool end(struct db *db, const struct migration_row *row, struct error *err)
+{
+    return row->state == MIGRATION_SUCCEEDED || migration_store_release_vm(db, row, err);
+}
+
+bool transition_apply(struct db *db, struct migration_row *row, enum migration_event event,
+                      const struct error *why, struct error *err)
+{
+    enum migration_state before = row->state;
+    unsigned facts = 0;
+    struct migration_next next;
+    if (!gather_facts(db, row, event, why, &facts, err) ||
+        !migration_next(row->state, event, facts, &next, err))
+        return false;
+    if (event == EVENT_CANCEL && !migration_is_ended(before) && before != MIGRATION_ABORTING &&
+        !migration_store_ask_cancel(db, row, err))
+        return false;
+    bool has_failed = next.state == MIGRATION_ABORTING || next.state == MIGRATION_FAILED;
+    if (has_failed && before != next.state && before != MIGRATION_ABORTING &&
+        !row->is_cancel_requested && !keep_error(db, row, why, err))
+        return false;
+    if (next.effects & EFFECT_SUPERSEDE && !step_store_supersede(db, row, err))
+        return false;
+    int64_t epoch = row->epoch + (next.effects & EFFECT_NEW_EPOCH ? 1 : 0);
+    if (next.state != before && !migration_store_move(db, row, next.state, epoch, err))
+        return false;
+    if (!do_effects(db, row, event, next.effects, err) || !insert_steps(db, row, &next, err))
+        return false;
+    if (next.state == before)
+        return true;
+    log_info("migration %s: %s, so %s -> %s", row->id, migration_event_names[event],
+             migration_state_names[before], migration_state_names[next.state]);
+    return !migration_is_ended(next.state) || end(db, row, err);
+}
+
+struct event_work {
+    const char *id;
+    enum migration_event event;
+    const struct error *why;
+};
+
+static bool apply_event(struct db *db, void *context, struct error *err)
+{
+    struct event_work *work = context;
+    auto_migration_row struct migration_row row = {0};
+    return migration_store_lock(db, work->id, &row, err) &&
+           transition_apply(db, &row, work->event, work->why, err);
+}
+
+bool migration_apply_event(struct db *db, const char *id, enum migration_event event,
+                           const struct error *why, struct error *err)
+{
+    struct event_work work = {.id = id, .event = event, .why = why};
+    return transaction_run(db, apply_event, &work, err);
+}

@@ -1,0 +1,12 @@
+/* What hosts report of themselves. */
+#pragma once
+
+#include "coordinator/db/db.h"
+#include "protocol/inventory.h"
+
+/* Inside a transaction: replaces what was known of the host, touching only rows that changed. A
+ * generation that is not newer than the stored one is left out. */
+bool inventory_store_apply(struct db *db, const char *host, int64_t generation,
+                           const struct inventory *inventory, struct error *err) must_check;
+/* The host was heard of now. Writes at most once a second. */
+bool inventory_store_seen(struct db *db, const char *host, struct error *err) must_check;

@@ -1,0 +1,134 @@
+/* Migrations as the API shows them, and the progress they show; see migration_store.h. */
+#include "coordinator/store/migration_store.h"
+
+#include "base/cleanup.h"
+#include "protocol/agent_api.h"
+
+static const char sql_progress[] =
+    "INSERT INTO migration_progress (migration_id, progress)"
+    " SELECT m.id, p.progress FROM jsonb_array_elements($2::jsonb) WITH ORDINALITY"
+    "  AS p(progress, position)"
+    " JOIN migration m ON m.id = (p.progress ->> 'migration')::uuid"
+    "  AND m.source_host_id = $1 AND m.ended_at IS NULL"
+    " WHERE NOT EXISTS (SELECT FROM jsonb_array_elements($2::jsonb) WITH ORDINALITY"
+    "  AS later(progress, position) WHERE later.progress -> 'migration' = p.progress -> 'migration'"
+    "  AND later.position > p.position)"
+    " ON CONFLICT (migration_id) DO UPDATE SET progress = excluded.progress, changed_at = now()"
+    " WHERE migration_progress.progress IS DISTINCT FROM excluded.progress";
+
+bool migration_store_progress(struct db *db, const char *host, const struct json_array *progress,
+                              struct error *err)
+{
+    if (progress->count == 0)
+        return true;
+    struct agent_report report = {.progress = *progress};
+    json_auto_t *object = json_encode(agent_report_fields, &report);
+    auto_free char *json = json_dumps(json_object_get(object, "progress"), JSON_COMPACT);
+    return db_query(db, sql_progress, DB_PARAMS(host, json), NULL, err);
+}
+
+#define IS_LOST(host, seconds)                                                                     \
+    host ".last_seen < now() - make_interval(secs => " seconds "::integer)"
+
+/* What it waits for is derived where it can be: hosts that are away, the agent's own words. */
+#define WAITS_FOR(seconds)                                                                         \
+    "CASE WHEN m.ended_at IS NOT NULL THEN NULL"                                                   \
+    " WHEN m.state <> 'queued' AND " IS_LOST(                                                      \
+        "sh", seconds) " THEN 'host ' || sh.name || ' (source), which does not report'"            \
+                       " WHEN m.state <> 'queued' AND " IS_LOST(                                   \
+                           "dh", seconds) " THEN 'host ' || dh.name || ' (destination), which "    \
+                                          "does not report'"                                       \
+                                          " ELSE coalesce(m.waits_for, nullif(p.progress ->> "     \
+                                          "'waits_for', '')) END"
+
+#define DISKS                                                                                      \
+    "(SELECT coalesce(json_agg(json_build_object('index', d.position - 1,"                         \
+    " 'device', d.disk ->> 'device', 'source_sr', d.disk #>> '{source,sr}',"                       \
+    " 'source_vdi', d.disk #>> '{source,vdi}', 'source_format', d.disk #>> '{source,format}',"     \
+    " 'destination_sr', d.disk #>> '{destination,sr}',"                                            \
+    " 'destination_vdi', d.disk #>> '{destination,vdi}',"                                          \
+    " 'destination_format', d.disk #>> '{destination,format}',"                                    \
+    " 'total_bytes', (d.disk ->> 'size_bytes')::bigint,"                                           \
+    " 'copied_bytes', coalesce(c.copied_bytes, 0), 'zero_bytes', coalesce(c.zero_bytes, 0),"       \
+    " 'mirrored_bytes', coalesce(c.mirrored_bytes, 0),"                                            \
+    " 'resent_bytes', coalesce(c.resent_bytes, 0),"                                                \
+    " 'rate_bytes_per_s', coalesce(c.rate_bytes_per_s, 0),"                                        \
+    " 'eta_s', nullif(coalesce(c.eta_s, -1), -1),"                                                 \
+    " 'mirror_epoch', coalesce(c.mirror_epoch, 0),"                                                \
+    " 'is_mirrored', coalesce(c.is_mirrored, false), 'is_copied', coalesce(c.is_copied, false))"   \
+    " ORDER BY d.position), '[]')"                                                                 \
+    " FROM jsonb_array_elements(m.spec -> 'disks') WITH ORDINALITY AS d(disk, position)"           \
+    " LEFT JOIN LATERAL jsonb_to_recordset(p.progress -> 'disks') AS c(index bigint,"              \
+    "  copied_bytes bigint, zero_bytes bigint, mirrored_bytes bigint, resent_bytes bigint,"        \
+    "  rate_bytes_per_s bigint, eta_s bigint, mirror_epoch bigint, is_mirrored boolean,"           \
+    "  is_copied boolean) ON c.index = d.position - 1)"
+
+#define STEPS                                                                                      \
+    "(SELECT coalesce(json_agg(json_build_object('id', s.id, 'kind', s.kind, 'host', s.host_id,"   \
+    " 'state', s.state, 'epoch', s.epoch, 'attempt', s.attempt, 'error',"                          \
+    " CASE WHEN s.error_code IS NOT NULL THEN json_build_object('code', s.error_code,"             \
+    "  'message', s.error_text) END, 'created_at', s.created_at, 'ended_at', s.ended_at)"          \
+    " ORDER BY s.sequence), '[]') FROM step s WHERE s.migration_id = m.id)"
+
+#define PHASE                                                                                      \
+    "CASE WHEN m.ended_at IS NOT NULL THEN 'done' WHEN m.state = 'queued' THEN 'waiting'"          \
+    " WHEN m.state IN ('preparing', 'cleaning', 'aborting') THEN m.state"                          \
+    " ELSE coalesce(p.progress ->> 'phase', 'waiting') END"
+
+#define END(pool, host)                                                                            \
+    "json_build_object('pool', " pool ".id, 'pool_name', " pool ".name,"                           \
+    " 'host', " host ".id, 'host_name', " host ".name)"
+
+#define BODY(seconds)                                                                              \
+    "SELECT m.id, json_build_object('id', m.id, 'state', m.state, 'phase', " PHASE                 \
+    ", 'waits_for', " WAITS_FOR(                                                                   \
+        seconds) ", 'epoch', m.epoch, 'vm', m.vm_id,"                                              \
+                 " 'destination_vm', m.destination_vm_id, 'domain', m.domain_uuid, 'name', "       \
+                 "m.name,"                                                                         \
+                 " 'source', " END("sp", "sh") ", 'destination', " END(                            \
+                     "dp", "dh") ","                                                               \
+                                 " 'mapping', m.mapping, 'disks', " DISKS ","                      \
+                                 " 'memory', coalesce(p.progress -> 'memory', '{}'), 'pause_us', " \
+                                 "m.pause_us,"                                                     \
+                                 " 'longest_stall_ms', coalesce((p.progress ->> "                  \
+                                 "'longest_stall_ms')::bigint, 0),"                                \
+                                 " 'is_cancel_requested', m.is_cancel_requested, 'error', CASE "   \
+                                 "WHEN m.error_code IS NOT NULL"                                   \
+                                 " THEN json_build_object('code', m.error_code, 'message', "       \
+                                 "m.error_text) END,"                                              \
+                                 " 'created_by', m.created_by, 'created_at', m.created_at, "       \
+                                 "'started_at', m.started_at,"                                     \
+                                 " 'ended_at', m.ended_at, 'steps', " STEPS                        \
+                                 ") AS body FROM migration m"                                      \
+                                 " JOIN host sh ON sh.id = m.source_host_id JOIN pool sp ON "      \
+                                 "sp.id = m.source_pool_id"                                        \
+                                 " JOIN host dh ON dh.id = m.destination_host_id JOIN pool dp ON " \
+                                 "dp.id = m.destination_pool_id"                                   \
+                                 " LEFT JOIN migration_progress p ON p.migration_id = m.id"
+
+static const char sql_list[] =
+    BODY("$4") " WHERE ($1::uuid IS NULL OR m.sequence <"
+               "  (SELECT a.sequence FROM migration a WHERE a.id = $1))"
+               " AND ($3::text IS NULL OR m.state = $3 OR ($3 = 'active' AND m.ended_at IS NULL))"
+               " ORDER BY m.sequence DESC LIMIT $2";
+
+bool migration_store_list(struct db *db, const struct page *page, const char *state,
+                          int host_lost_after_s, char **text, struct error *err)
+{
+    struct db_text seconds = db_int(host_lost_after_s);
+    return page_query(db, sql_list, page, 2, (const char *[]){state, seconds.text}, text, err);
+}
+
+static const char sql_show[] = BODY("$2") " WHERE m.id = $1";
+
+bool migration_store_show(struct db *db, const char *id, int host_lost_after_s, char **text,
+                          struct error *err)
+{
+    struct db_text seconds = db_int(host_lost_after_s);
+    if (page_one(db, sql_show, DB_PARAMS(id, seconds.text), text, err))
+        return true;
+    if (err->code != ERROR_NOT_FOUND)
+        return false;
+    return error_set(err, ERROR_NOT_FOUND,
+                     "migration %s does not exist: GET /v1/migrations lists them", id);
+}

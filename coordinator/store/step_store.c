@@ -1,0 +1,269 @@
+/* Rows of the table step; see step_store.h. */
+#include "coordinator/store/step_store.h"
+
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "base/memory.h"
+#include "coordinator/store/word.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { POLL_STEPS = 64 }; /* in one answer; the rest comes with the next poll */
+
+/* NOTIFY only wakes parked polls; it is sent with the commit. */
+static const char sql_wake[] = "SELECT pg_notify('host_steps', $1)";
+
+static bool wake(struct db *db, const char *host, struct error *err)
+{
+    return db_query(db, sql_wake, DB_PARAMS(host), NULL, err);
+}
+
+static bool has_epoch(enum step_kind kind)
+{
+    return kind == STEP_RECEIVE || kind == STEP_HANDOFF || kind == STEP_CONCLUDE;
+}
+
+static const char *host_of(const struct migration_row *migration, enum step_kind kind)
+{
+    return step_role(kind) == ROLE_SOURCE ? migration->source_host : migration->destination_host;
+}
+
+static const char sql_insert[] =
+    "INSERT INTO step (id, migration_id, host_id, kind, epoch, verdict, attempt, not_before)"
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(secs => $8::integer))";
+
+bool step_store_insert(struct db *db, const struct migration_row *migration,
+                       const struct step_new *made, struct error *err)
+{
+    char id[UUID_SIZE];
+    uuid_make(id);
+    const char *host = host_of(migration, made->kind);
+    struct db_text epoch = db_int(has_epoch(made->kind) ? migration->epoch : 0);
+    struct db_text attempt = db_int(made->attempt);
+    struct db_text delay = db_int(made->delay_s);
+    return db_query(db, sql_insert,
+                    DB_PARAMS(id, migration->id, host, step_kind_names[made->kind], epoch.text,
+                              handoff_verdict_names[made->verdict], attempt.text, delay.text),
+                    NULL, err) &&
+           wake(db, host, err);
+}
+
+static const char sql_find[] =
+    "SELECT id, migration_id, kind, epoch, verdict, state IN ('queued', 'running') AS is_live,"
+    " attempt FROM step WHERE id = $1 AND host_id = $2";
+
+bool step_store_find(struct db *db, const char *host, const char *id, struct step_row *row,
+                     bool *is_found, struct error *err)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    if (!db_query(db, sql_find, DB_PARAMS(id, host), &rows, err))
+        return false;
+    *is_found = db_count(rows) == 1;
+    if (!*is_found)
+        return true;
+    *row = (struct step_row){
+        .kind = (enum step_kind)word_index(step_kind_names, db_value(rows, 0, "kind")),
+        .epoch = db_value_int(rows, 0, "epoch"),
+        .verdict =
+            (enum handoff_verdict)word_index(handoff_verdict_names, db_value(rows, 0, "verdict")),
+        .is_live = db_value_bool(rows, 0, "is_live"),
+        .attempt = (int)db_value_int(rows, 0, "attempt"),
+    };
+    memcpy(row->id, id, UUID_SIZE);
+    memcpy(row->migration, db_value(rows, 0, "migration_id"), UUID_SIZE);
+    return true;
+}
+
+static const char sql_finish[] =
+    "UPDATE step SET state = CASE WHEN $2::boolean THEN 'done' ELSE 'failed' END,"
+    " error_code = $3, error_text = $4, ended_at = now()"
+    " WHERE id = $1 AND state IN ('queued', 'running')";
+
+bool step_store_finish(struct db *db, const struct step_result *result, struct error *err)
+{
+    const char *code = result->is_done ? NULL : error_code_name(result->error);
+    const char *text = result->is_done ? NULL : result->error_text;
+    return db_query(db, sql_finish, DB_PARAMS(result->step, db_bool(result->is_done), code, text),
+                    NULL, err);
+}
+
+static const char sql_supersede[] = "UPDATE step SET state = 'superseded', ended_at = now()"
+                                    " WHERE migration_id = $1 AND state IN ('queued', 'running')";
+
+bool step_store_supersede(struct db *db, const struct migration_row *migration, struct error *err)
+{
+    return db_query(db, sql_supersede, DB_PARAMS(migration->id), NULL, err) &&
+           wake(db, migration->source_host, err) && wake(db, migration->destination_host, err);
+}
+
+static const char sql_ask_cancel[] =
+    "UPDATE step SET is_cancel_requested = true"
+    " WHERE migration_id = $1 AND kind = $2 AND state IN ('queued', 'running')";
+
+bool step_store_ask_cancel(struct db *db, const struct migration_row *migration,
+                           enum step_kind kind, struct error *err)
+{
+    return db_query(db, sql_ask_cancel, DB_PARAMS(migration->id, step_kind_names[kind]), NULL,
+                    err) &&
+           wake(db, host_of(migration, kind), err);
+}
+
+static const char sql_aborted[] =
+    "SELECT coalesce(bool_or(kind = 'abort-source'), false) AS source,"
+    " coalesce(bool_or(kind = 'abort-destination'), false) AS destination"
+    " FROM step WHERE migration_id = $1 AND state = 'done'";
+
+bool step_store_aborted(struct db *db, const char *migration, bool *source, bool *destination,
+                        struct error *err)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    if (!db_query(db, sql_aborted, DB_PARAMS(migration), &rows, err))
+        return false;
+    *source = db_value_bool(rows, 0, "source");
+    *destination = db_value_bool(rows, 0, "destination");
+    return true;
+}
+
+static const char sql_is_live[] =
+    "SELECT EXISTS (SELECT FROM step WHERE migration_id = $1 AND kind = $2"
+    " AND state IN ('queued', 'running')) AS is_live";
+
+bool step_store_is_live(struct db *db, const char *migration, enum step_kind kind, bool *is_live,
+                        struct error *err)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    if (!db_query(db, sql_is_live, DB_PARAMS(migration, step_kind_names[kind]), &rows, err))
+        return false;
+    *is_live = db_value_bool(rows, 0, "is_live");
+    return true;
+}
+
+static const char sql_receive_error[] =
+    "SELECT error_code, error_text FROM step WHERE migration_id = $1 AND kind = 'receive'"
+    " AND epoch = $2 AND state = 'failed' AND error_code IS NOT NULL";
+
+bool step_store_receive_error(struct db *db, const char *migration, int64_t epoch, bool *has_failed,
+                              struct error *why, struct error *err)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    struct db_text number = db_int(epoch);
+    if (!db_query(db, sql_receive_error, DB_PARAMS(migration, number.text), &rows, err))
+        return false;
+    *has_failed = db_count(rows) > 0;
+    if (!*has_failed)
+        return true;
+    enum error_code code = ERROR_INTERNAL;
+    if (!error_code_parse(db_value(rows, 0, "error_code"), &code))
+        code = ERROR_INTERNAL;
+    error_set(why, code, "%s", db_value(rows, 0, "error_text"));
+    return true;
+}
+
+/* {"a","b"} as PostgreSQL's {a,b}. Only UUIDs, so nothing needs quoting. */
+static bool uuid_list(const struct json_array *ids, const char *what, char **out, struct error *err)
+{
+    struct buffer text;
+    buffer_init(&text, 64 << 10);
+    bool is_good = buffer_append(&text, "{", 1, err);
+    for (size_t i = 0; is_good && i < ids->count; i++) {
+        const char *id = ((char *const *)ids->items)[i];
+        is_good = uuid_is_valid(id) ? buffer_printf(&text, err, "%s%s", i ? "," : "", id)
+                                    : error_set(err, ERROR_INVALID,
+                                                "/%s/%zu: expected a UUID in lower case", what, i);
+    }
+    if (!is_good || !buffer_append(&text, "}", 1, err)) {
+        buffer_done(&text);
+        return false;
+    }
+    *out = buffer_take(&text);
+    return true;
+}
+
+static const char sql_running[] =
+    "UPDATE step SET state = 'running' WHERE host_id = $1 AND state = 'queued'"
+    " AND id = ANY ($2::uuid[])";
+
+static const char sql_poll_steps[] =
+    "SELECT s.id, s.kind, s.epoch, s.verdict, m.spec::text AS spec"
+    " FROM step s JOIN migration m ON m.id = s.migration_id"
+    " WHERE s.host_id = $1 AND s.state IN ('queued', 'running') AND s.not_before <= now()"
+    " AND s.id <> ALL ($2::uuid[]) ORDER BY s.sequence LIMIT $3";
+
+static bool read_step(const struct db_rows *rows, int i, struct step *out, struct error *err)
+{
+    const char *spec = db_value(rows, i, "spec");
+    struct step step = {
+        .kind = (enum step_kind)word_index(step_kind_names, db_value(rows, i, "kind")),
+        .epoch = db_value_int(rows, i, "epoch"),
+        .verdict =
+            (enum handoff_verdict)word_index(handoff_verdict_names, db_value(rows, i, "verdict")),
+    };
+    memcpy(step.id, db_value(rows, i, "id"), UUID_SIZE);
+    if (!json_decode_text(spec, strlen(spec), migration_spec_fields, &step.spec, err))
+        return error_prefix(err, "stored spec of step %s", step.id);
+    *out = step;
+    return true;
+}
+
+static bool poll_steps(struct db *db, const char *host, const char *known,
+                       struct agent_poll_answer *answer, struct error *err)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    struct db_text limit = db_int(POLL_STEPS);
+    if (!db_query(db, sql_poll_steps, DB_PARAMS(host, known, limit.text), &rows, err))
+        return false;
+    struct step *steps = memory_array((size_t)db_count(rows), sizeof *steps);
+    answer->steps.items = steps;
+    for (int i = 0; i < db_count(rows); i++) {
+        if (!read_step(rows, i, &steps[i], err))
+            return false;
+        answer->steps.count++;
+    }
+    return true;
+}
+
+static const char sql_poll_cancel[] =
+    "SELECT id FROM step WHERE host_id = $1 AND id = ANY ($2::uuid[]) AND id <> ALL ($3::uuid[])"
+    " AND (state = 'superseded' OR is_cancel_requested) ORDER BY sequence";
+
+static bool poll_cancel(struct db *db, const char *host, const char *known, const char *cancelling,
+                        struct agent_poll_answer *answer, struct error *err)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    if (!db_query(db, sql_poll_cancel, DB_PARAMS(host, known, cancelling), &rows, err))
+        return false;
+    char **ids = memory_array((size_t)db_count(rows), sizeof *ids);
+    answer->cancel.items = ids;
+    for (int i = 0; i < db_count(rows); i++)
+        ids[answer->cancel.count++] = memory_copy_text(db_value(rows, i, "id"));
+    return true;
+}
+
+bool step_store_poll(struct db *db, const char *host, const struct agent_poll *poll,
+                     struct agent_poll_answer *answer, struct error *err)
+{
+    auto_free char *known = NULL;
+    auto_free char *cancelling = NULL;
+    if (!uuid_list(&poll->known, "known", &known, err) ||
+        !uuid_list(&poll->cancelling, "cancelling", &cancelling, err))
+        return false;
+    if (poll->known.count && !db_query(db, sql_running, DB_PARAMS(host, known), NULL, err))
+        return false;
+    struct agent_poll_answer found = {0};
+    if (!poll_steps(db, host, known, &found, err) ||
+        !poll_cancel(db, host, known, cancelling, &found, err)) {
+        json_release(agent_poll_answer_fields, &found);
+        return false;
+    }
+    *answer = found;
+    return true;
+}
+
+static const char sql_due_hosts[] =
+    "SELECT DISTINCT host_id FROM step WHERE state = 'queued' AND not_before <= now()";
+
+bool step_store_due_hosts(struct db *db, struct db_rows **rows, struct error *err)
+{
+    return db_query(db, sql_due_hosts, 0, NULL, rows, err);
+}

@@ -1,0 +1,55 @@
+/* The table step: what agents are asked to do and how it ended. */
+#pragma once
+
+#include "coordinator/store/migration_store.h"
+#include "protocol/agent_api.h"
+
+struct step_row {
+    char id[UUID_SIZE];
+    char migration[UUID_SIZE];
+    enum step_kind kind;
+    int64_t epoch;
+    enum handoff_verdict verdict;
+    bool is_live; /* queued or running: its result matters */
+    int attempt;
+};
+
+/* Inserts a step of the migration for the host of its role, at the row's epoch where the kind has
+ * one, not to be delivered before delay_s from now, and wakes its host. */
+struct step_new {
+    enum step_kind kind;
+    enum handoff_verdict verdict;
+    int attempt;
+    int delay_s;
+};
+bool step_store_insert(struct db *db, const struct migration_row *migration,
+                       const struct step_new *made, struct error *err) must_check;
+/* *is_found false: no such step of this host. */
+bool step_store_find(struct db *db, const char *host, const char *id, struct step_row *row,
+                     bool *is_found, struct error *err) must_check;
+/* Writes how it ended. */
+bool step_store_finish(struct db *db, const struct step_result *result,
+                       struct error *err) must_check;
+/* All live steps of the migration stop mattering; their hosts are woken to stop them. */
+bool step_store_supersede(struct db *db, const struct migration_row *migration,
+                          struct error *err) must_check;
+/* Asks the agent to end the live step of this kind early. */
+bool step_store_ask_cancel(struct db *db, const struct migration_row *migration,
+                           enum step_kind kind, struct error *err) must_check;
+
+/* Which of the two ends have finished aborting. */
+bool step_store_aborted(struct db *db, const char *migration, bool *source, bool *destination,
+                        struct error *err) must_check;
+bool step_store_is_live(struct db *db, const char *migration, enum step_kind kind, bool *is_live,
+                        struct error *err) must_check;
+/* How the destination's part of this epoch failed; *has_failed false when it did not. */
+bool step_store_receive_error(struct db *db, const char *migration, int64_t epoch, bool *has_failed,
+                              struct error *why, struct error *err) must_check;
+
+/* What a poll of this host answers: live steps that are due and not in `known`, and those of
+ * `known` to stop that are not in `cancelling`. Marks the known ones as running. Free with
+ * agent_poll_answer_fields. */
+bool step_store_poll(struct db *db, const char *host, const struct agent_poll *poll,
+                     struct agent_poll_answer *answer, struct error *err) must_check;
+/* Hosts with undelivered steps that are due. Column `host_id`. */
+bool step_store_due_hosts(struct db *db, struct db_rows **rows, struct error *err) must_check;
