@@ -326,6 +326,18 @@ bool x509_seconds_left(const char *cert_pem, long long *seconds, struct error *e
     return true;
 }
 
+bool x509_seconds_of_life(const char *cert_pem, long long *seconds, struct error *err)
+{
+    auto_cert *cert = read_cert(cert_pem, err);
+    if (!cert)
+        return false;
+    int days = 0, rest = 0;
+    if (!ASN1_TIME_diff(&days, &rest, X509_get0_notBefore(cert), X509_get0_notAfter(cert)))
+        return openssl_error(err, ERROR_INVALID, "reading the certificate's validity");
+    *seconds = (long long)days * 86400 + rest;
+    return true;
+}
+
 static void hex_text(const unsigned char *bytes, size_t count, char *out)
 {
     static const char digits[] = "0123456789abcdef";
@@ -342,6 +354,18 @@ void x509_sha256_hex(const void *data, size_t size, char out[65])
     if (!EVP_Digest(data, size, digest, NULL, EVP_sha256(), NULL))
         abort(); /* SHA-256 is always there; only memory can be missing */
     hex_text(digest, sizeof digest, out);
+}
+
+bool x509_fingerprint(const char *cert_pem, char out[65], struct error *err)
+{
+    unsigned char digest[32];
+    auto_cert *cert = read_cert(cert_pem, err);
+    if (!cert)
+        return false;
+    if (!X509_digest(cert, EVP_sha256(), digest, NULL))
+        return openssl_error(err, ERROR_INTERNAL, "certificate digest");
+    hex_text(digest, sizeof digest, out);
+    return true;
 }
 
 void x509_random_hex(size_t bytes, char *out)

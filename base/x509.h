@@ -35,6 +35,12 @@ bool x509_host_of_der(const unsigned char *der, size_t size, char host[37], char
 /* Seconds until the certificate expires (negative: expired). */
 bool x509_seconds_left(const char *cert_pem, long long *seconds, struct error *err) must_check;
 
+/* Seconds from the beginning to the end of the certificate's validity. */
+bool x509_seconds_of_life(const char *cert_pem, long long *seconds, struct error *err) must_check;
+/* Lower-case hex SHA-256 of the first certificate's DER: what `openssl x509 -fingerprint -sha256`
+ * prints. */
+bool x509_fingerprint(const char *cert_pem, char out[65], struct error *err) must_check;
+
 /* Lower-case hex SHA-256 of data (65 bytes with NUL). */
 void x509_sha256_hex(const void *data, size_t size, char out[65]);
 /* `bytes` random bytes as lower-case hex, out holds 2*bytes+1. */

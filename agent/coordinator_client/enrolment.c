@@ -1,0 +1,153 @@
+/* Enrolment; see enrolment.h. */
+#include "agent/coordinator_client/enrolment.h"
+
+#include "agent/coordinator_client/http_client.h"
+#include "agent/coordinator_client/identity.h"
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/x509.h"
+#include "protocol/agent_api.h"
+
+#include <ctype.h>
+#include <string.h>
+
+enum { PEM_LIMIT = 64 << 10, ANSWER_LIMIT = 1 << 20, TIMEOUT_S = 30 };
+
+struct wanted {
+    char fingerprint[65];
+    char *found; /* PEM */
+};
+
+static bool is_wanted(void *context, const char *pem)
+{
+    struct wanted *wanted = context;
+    char fingerprint[65];
+    struct error err;
+    if (!x509_fingerprint(pem, fingerprint, &err) || strcmp(fingerprint, wanted->fingerprint) != 0)
+        return false;
+    wanted->found = memory_copy_text(pem);
+    return true;
+}
+
+/* "AB:CD..." and "abcd..." alike. */
+static bool parse_fingerprint(const char *text, char out[65], struct error *err)
+{
+    size_t length = 0;
+    for (const char *at = text; *at; at++) {
+        if (*at == ':')
+            continue;
+        if (!isxdigit((unsigned char)*at) || length == 64)
+            length = 65;
+        else
+            out[length++] = (char)tolower((unsigned char)*at);
+        if (length == 65)
+            break;
+    }
+    if (length != 64)
+        return error_set(err, ERROR_INVALID,
+                         "ca_sha256: expected the 64 hex digits of a SHA-256 fingerprint");
+    out[64] = '\0';
+    return true;
+}
+
+static bool find_by_fingerprint(struct http_client *client,
+                                const struct coordinator_address *address, char **ca,
+                                struct error *err)
+{
+    struct wanted wanted = {0};
+    bool was_found = false;
+    if (!parse_fingerprint(address->ca_sha256, wanted.fingerprint, err) ||
+        !http_client_chain(client, address->api, is_wanted, &wanted, &was_found, err))
+        return false;
+    if (!was_found)
+        return error_set(err, ERROR_REFUSED,
+                         "%s shows no certificate with the fingerprint ca_sha256: it is another "
+                         "server, or does not send its CA (then name the CA's file with \"ca\")",
+                         address->api);
+    *ca = wanted.found;
+    return true;
+}
+
+static bool find_ca(struct http_client *client, const struct coordinator_address *address,
+                    char **ca, struct error *err)
+{
+    if (address->ca)
+        return file_read(address->ca, PEM_LIMIT, ca, NULL, err);
+    if (address->ca_sha256)
+        return find_by_fingerprint(client, address, ca, err);
+    return error_set(err, ERROR_REFUSED,
+                     "coordinator %s: \"ca\" (PEM file) or \"ca_sha256\" (fingerprint) is needed "
+                     "to be sure whom the token is sent to",
+                     address->api);
+}
+
+static bool ask(struct http_client *client, const struct coordinator_address *address,
+                const char *ca, const char *token, char *csr, struct agent_enrol_answer *out,
+                struct error *err)
+{
+    struct agent_enrol enrol = {.csr = csr};
+    if (strlen(token) >= sizeof enrol.token)
+        return error_set(err, ERROR_INVALID, "the token is too long");
+    strcpy(enrol.token, token);
+    auto_free char *body = json_encode_text(agent_enrol_fields, &enrol);
+    const struct http_client_trust trust = {.ca = ca};
+    struct buffer answer;
+    buffer_init(&answer, ANSWER_LIMIT);
+    bool ok = http_client_post(client, address->api, "/agent/v1/enrol", &trust, body, TIMEOUT_S,
+                               &answer, err) &&
+              json_decode_text(answer.data ? answer.data : "", answer.size,
+                               agent_enrol_answer_fields, out, err);
+    buffer_done(&answer);
+    explicit_bzero(body, strlen(body));
+    explicit_bzero(enrol.token, sizeof enrol.token);
+    return ok;
+}
+
+static bool keep(const char *state_directory, const char *ca,
+                 const struct agent_enrol_answer *answer, struct error *err)
+{
+    char expected[65];
+    char given[65];
+    char host[UUID_SIZE];
+    if (!x509_fingerprint(ca, expected, err) || !x509_fingerprint(answer->ca, given, err) ||
+        !x509_host_of_pem(answer->certificate, host, err))
+        return error_prefix(err, "the coordinator's answer");
+    if (strcmp(expected, given) != 0 || strcmp(host, answer->host) != 0)
+        return error_set(err, ERROR_REFUSED,
+                         "the coordinator's answer names another CA or host than expected");
+    if (!identity_save(state_directory, answer->certificate, answer->ca, err))
+        return false;
+    log_info("enrolled as host %s", host);
+    return true;
+}
+
+static bool enrol_at(struct http_client *client, const struct coordinator_address *address,
+                     const char *state_directory, const char *token, char *csr, struct error *err)
+{
+    auto_free char *ca = NULL;
+    struct agent_enrol_answer answer = {0};
+    bool ok = find_ca(client, address, &ca, err) &&
+              ask(client, address, ca, token, csr, &answer, err) &&
+              keep(state_directory, ca, &answer, err);
+    json_release(agent_enrol_answer_fields, &answer);
+    return ok;
+}
+
+bool enrolment_run(const struct coordinator_address *coordinators, size_t count,
+                   const char *state_directory, const char *token, struct error *err)
+{
+    struct http_client *client = NULL;
+    auto_free char *csr = NULL;
+    if (!identity_begin(state_directory, &csr, err) || !http_client_open(&client, NULL, err))
+        return false;
+    bool ok = false;
+    bool goes_on = true;
+    for (size_t i = 0; i < count && !ok && goes_on; i++) {
+        ok = enrol_at(client, &coordinators[i], state_directory, token, csr, err);
+        goes_on = error_is_transient(err->code);
+    }
+    http_client_close(client);
+    return ok;
+}

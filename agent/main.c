@@ -1,0 +1,116 @@
+/* crosspool-agent: 0 done, 1 failed, 2 wrong command line or configuration. */
+#include "agent/agent.h"
+
+#include "agent/coordinator_client/enrolment.h"
+#include "base/log.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+struct options {
+    const char *command;
+    const char *config;
+    const char *token;
+    const char *domain;
+};
+
+static const char usage[] =
+    "usage: crosspool-agent run | enrol --token TOKEN | boot DOMAIN.json, each with --config FILE";
+
+static bool take_word(struct options *options, const char *word, struct error *err)
+{
+    if (word[0] == '-')
+        return error_set(err, ERROR_INVALID, "unknown option %s; %s", word, usage);
+    if (!options->command)
+        options->command = word;
+    else if (!options->domain)
+        options->domain = word;
+    else
+        return error_set(err, ERROR_INVALID, "\"%s\" is one word too many; %s", word, usage);
+    return true;
+}
+
+static bool read_words(struct options *options, int count, char **words, struct error *err)
+{
+    for (int i = 1; i < count; i++) {
+        bool is_config = strcmp(words[i], "--config") == 0;
+        bool is_token = strcmp(words[i], "--token") == 0;
+        if (!is_config && !is_token) {
+            if (!take_word(options, words[i], err))
+                return false;
+            continue;
+        }
+        const char **value = is_config ? &options->config : &options->token;
+        if (i + 1 == count || *value)
+            return error_set(err, ERROR_INVALID, "%s: expected once, with a value; %s", words[i],
+                             usage);
+        *value = words[++i];
+    }
+    return true;
+}
+
+static bool check(const struct options *options, struct error *err)
+{
+    const char *command = options->command ? options->command : "";
+    bool is_run = strcmp(command, "run") == 0;
+    bool is_enrol = strcmp(command, "enrol") == 0;
+    bool is_boot = strcmp(command, "boot") == 0;
+    if (!is_run && !is_enrol && !is_boot)
+        return error_set(err, ERROR_INVALID, "expected run, enrol or boot, not \"%s\"; %s", command,
+                         usage);
+    if (!options->config)
+        return error_set(err, ERROR_INVALID, "%s: --config FILE is missing; %s", command, usage);
+    if (is_enrol != (options->token != NULL))
+        return error_set(err, ERROR_INVALID, "%s: --token goes with enrol, and enrol needs it; %s",
+                         command, usage);
+    if (is_boot != (options->domain != NULL))
+        return error_set(err, ERROR_INVALID,
+                         "%s: DOMAIN.json goes with boot, and boot needs it; %s", command, usage);
+    return true;
+}
+
+static bool execute(const struct options *options, const struct agent_config *config,
+                    struct error *err)
+{
+    if (strcmp(options->command, "run") == 0)
+        return agent_run(config, err);
+    if (strcmp(options->command, "boot") == 0)
+        return agent_boot(config, options->domain, err);
+    return enrolment_run(config->coordinators.items, config->coordinators.count,
+                         config->state_directory, options->token, err);
+}
+
+/* In every thread: the main thread waits for these, and a peer that is gone is an error of a
+ * write. */
+static void block_signals(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static int fail(const struct error *err, int status)
+{
+    fprintf(stderr, "crosspool-agent: %s\n", err->text);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {0};
+    struct agent_config config = {0};
+    struct error err;
+    log_init("crosspool-agent", LOG_INFO);
+    if (!read_words(&options, argc, argv, &err) || !check(&options, &err) ||
+        !config_load(options.config, &config, &err))
+        return fail(&err, 2);
+    if (strcmp(options.command, "run") == 0)
+        block_signals();
+    bool is_done = execute(&options, &config, &err);
+    config_done(&config);
+    return is_done ? 0 : fail(&err, 1);
+}
