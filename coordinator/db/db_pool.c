@@ -96,16 +96,12 @@ static struct db *wait_for_place(struct db_pool *pool, int timeout_ms)
     return place;
 }
 
-/* An idle connection that has something to say was closed by the server: it would fail the caller's
- * first statement although a new connection works. */
+/* Nothing is said to an idle connection but that it ends: it would fail the caller's first
+ * statement although a new connection works. */
 static bool is_stale(struct db *db)
 {
-    if (clock_monotonic_ms() - db->used_at_ms < IDLE_CHECK_MS)
-        return false;
     struct pollfd poll_fd = {.fd = PQsocket(db->connection), .events = POLLIN};
-    if (poll(&poll_fd, 1, 0) <= 0)
-        return false;
-    return !PQconsumeInput(db->connection) || PQstatus(db->connection) != CONNECTION_OK;
+    return clock_monotonic_ms() - db->used_at_ms >= IDLE_CHECK_MS && poll(&poll_fd, 1, 0) != 0;
 }
 
 static bool failed_just_now(struct db_pool *pool, struct error *err)

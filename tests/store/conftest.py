@@ -1,0 +1,58 @@
+"""PostgreSQL once for all store tests; each coordinator has a database of its own."""
+import pathlib
+import shutil
+import tempfile
+
+import pytest
+
+from crosspool_test.coordinator import Coordinator
+from crosspool_test.identity import Identity
+from crosspool_test.postgres import Postgres
+
+
+@pytest.fixture(scope="session")
+def _server():
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="cpt-store-", dir="/tmp"))
+    directory.chmod(0o755)
+    server = Postgres(directory)
+    server.start()
+    yield server
+    server.remove()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres(_server):
+    """It runs when the test begins, whatever the one before did to it."""
+    if not _server.is_running():
+        _server.start()
+    return _server
+
+
+@pytest.fixture
+def installed(postgres, tmp_path):
+    """A coordinator after `init`, not running."""
+    made = Coordinator(tmp_path / "coordinator", postgres, host_lost_after_s=5)
+    made.init()
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def coordinator(installed):
+    installed.start()
+    return installed
+
+
+@pytest.fixture
+def admin(coordinator):
+    return coordinator.api(coordinator.make_token("admin", "admin"))
+
+
+@pytest.fixture
+def host(coordinator, admin, tmp_path):
+    """An enrolled host: an Identity with its certificate."""
+    admin.post("/v1/pools", {"name": "A"})
+    identity = Identity(tmp_path / "host")
+    identity.enrol(coordinator, admin.post("/v1/enrolments", {"pool": "A", "name": "a1"})["token"])
+    return identity

@@ -1,0 +1,106 @@
+"""HTTPS and JSON: a client that trusts one CA and shows a token or a client certificate."""
+import http.client
+import json
+import ssl
+import threading
+import urllib.parse
+
+
+class Answer:
+    def __init__(self, status, headers, body):
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    @property
+    def text(self):
+        return self.body.decode()
+
+    def json(self):
+        return json.loads(self.body) if self.body else None
+
+
+class Api:
+    """identity: (certificate file, key file) of a client certificate."""
+
+    def __init__(self, url, ca_path, token=None, identity=None, timeout=60):
+        parts = urllib.parse.urlsplit(url)
+        self.url = url
+        self.address = (parts.hostname, parts.port)
+        self.token = token
+        self.timeout = timeout
+        self.context = ssl.create_default_context(cafile=str(ca_path))
+        if identity:
+            self.context.load_cert_chain(*map(str, identity))
+        self.local = threading.local()
+
+    def _connection(self):
+        connection = getattr(self.local, "connection", None)
+        if connection is None:
+            connection = http.client.HTTPSConnection(*self.address, timeout=self.timeout,
+                                                     context=self.context)
+            self.local.connection = connection
+        return connection
+
+    def close(self):
+        connection = getattr(self.local, "connection", None)
+        if connection is not None:
+            connection.close()
+            self.local.connection = None
+
+    def request(self, method, path, body=None, headers=None):
+        """The Answer, whatever its status. body: bytes, or an object that is sent as JSON."""
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {"Content-Type": "application/json"} if data is not None else {}
+        if self.token:
+            sent["Authorization"] = f"Bearer {self.token}"
+        sent.update(headers or {})
+        is_reused = getattr(self.local, "connection", None) is not None
+        try:
+            return self._exchange(method, path, data, sent)
+        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError,
+                ssl.SSLEOFError):
+            # a kept connection may have been closed between two requests
+            if not is_reused or method not in ("GET", "HEAD", "PUT", "DELETE"):
+                raise
+            return self._exchange(method, path, data, sent)
+
+    def _exchange(self, method, path, data, headers):
+        connection = self._connection()
+        try:
+            connection.request(method, path, body=data, headers=headers)
+            response = connection.getresponse()
+            answer = Answer(response.status, response.headers, response.read())
+        except BaseException:
+            self.close()
+            raise
+        if response.will_close:
+            self.close()
+        return answer
+
+    def _expect(self, method, path, body, expect):
+        answer = self.request(method, path, body)
+        wanted = expect if isinstance(expect, tuple) else (expect,) if expect else range(200, 300)
+        assert answer.status in wanted, \
+            f"{method} {path}: {answer.status} instead of {wanted}: {answer.text}"
+        if answer.headers.get_content_type().endswith("json"):
+            return answer.json()
+        return answer.text
+
+    def get(self, path, expect=None):
+        return self._expect("GET", path, None, expect)
+
+    def post(self, path, body=None, expect=None):
+        self.close_idle()
+        return self._expect("POST", path, body, expect)
+
+    def put(self, path, body, expect=None):
+        return self._expect("PUT", path, body, expect)
+
+    def delete(self, path, expect=None):
+        return self._expect("DELETE", path, None, expect)
+
+    def close_idle(self):
+        """A POST goes over a new connection: one that the other side closed meanwhile would make
+        it unknown whether it was done."""
+        self.close()
