@@ -68,7 +68,7 @@ struct preflight_host {
     char hypervisor[17];  /* "" = it has not reported yet */
     char accelerator[17]; /* guests under "tcg" do not see the host's CPU */
     char cpu_vendor[33];
-    char link_address[65]; /* "" = unknown */
+    char link_address[64]; /* "" = unknown */
     int link_port;
     uint64_t memory_free_bytes;
     uint64_t memory_reserved_bytes; /* by other migrations to this host */

@@ -141,3 +141,23 @@ bool listing_find_host(struct db *db, const char *id_or_name, char id[UUID_SIZE]
 {
     return find(db, sql_find_host, "host", "/v1/hosts", id_or_name, id, err);
 }
+
+static const char sql_host_in[] =
+    "SELECT p.name, EXISTS (SELECT FROM host h WHERE h.id = $2 AND h.pool_id = p.id) AS is_in"
+    " FROM pool p WHERE p.id = $1";
+
+bool listing_find_host_in(struct db *db, const char *id_or_name, const char *pool,
+                          char id[UUID_SIZE], struct error *err)
+{
+    char found[UUID_SIZE];
+    auto_db_rows struct db_rows *rows = NULL;
+    if (!listing_find_host(db, id_or_name, found, err) ||
+        !db_query(db, sql_host_in, DB_PARAMS(pool, found), &rows, err))
+        return false;
+    if (db_count(rows) == 0 || !db_value_bool(rows, 0, "is_in"))
+        return error_set(err, ERROR_NOT_FOUND,
+                         "pool \"%.80s\" has no host \"%.80s\": name its pool, or another host",
+                         db_count(rows) ? db_value(rows, 0, "name") : pool, id_or_name);
+    memcpy(id, found, UUID_SIZE);
+    return true;
+}

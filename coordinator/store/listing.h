@@ -23,3 +23,6 @@ bool listing_find_pool(struct db *db, const char *id_or_name, char id[UUID_SIZE]
                        struct error *err) must_check;
 bool listing_find_host(struct db *db, const char *id_or_name, char id[UUID_SIZE],
                        struct error *err) must_check;
+/* A host of this pool (by id). */
+bool listing_find_host_in(struct db *db, const char *id_or_name, const char *pool,
+                          char id[UUID_SIZE], struct error *err) must_check;

@@ -1,0 +1,60 @@
+/* The two calls of an agent; see protocol/agent_api.h. Its certificate says which host it is. */
+#include "coordinator/api/api.h"
+#include "coordinator/api/handlers.h"
+
+#include "base/cleanup.h"
+#include "base/failpoint.h"
+#include "coordinator/scheduler/report.h"
+#include "coordinator/security/config.h"
+#include "coordinator/store/inventory_store.h"
+#include "coordinator/store/step_store.h"
+
+#include <string.h>
+
+enum { PARK_LONGEST_MS = 25000 };
+
+bool api_agent_report(void *context, struct http_request *request, bool is_last_call,
+                      struct http_answer *answer, struct error *err)
+{
+    (void)context;
+    (void)is_last_call;
+    struct agent_report report = {0};
+    if (!json_decode_text(request->body, request->body_size, agent_report_fields, &report, err))
+        return false;
+    bool is_done = failpoint("report.received", err) &&
+                   report_apply(request->db, request->host, &report, err) &&
+                   failpoint("report.applied", err);
+    json_release(agent_report_fields, &report);
+    answer->status = 204;
+    return is_done;
+}
+
+/* A parked poll is silent, so it must come back well before its host counts as lost. */
+static int park_ms(const struct api_context *api)
+{
+    int third_ms = api->config->host_lost_after_s * 1000 / 3;
+    return third_ms < PARK_LONGEST_MS ? third_ms : PARK_LONGEST_MS;
+}
+
+bool api_agent_poll(void *context, struct http_request *request, bool is_last_call,
+                    struct http_answer *answer, struct error *err)
+{
+    const struct api_context *api = context;
+    struct agent_poll poll = {0};
+    struct agent_poll_answer found = {0};
+    if (!json_decode_text(request->body, request->body_size, agent_poll_fields, &poll, err))
+        return false;
+    bool is_done = inventory_store_seen(request->db, request->host, err) &&
+                   step_store_poll(request->db, request->host, &poll, &found, err);
+    json_release(agent_poll_fields, &poll);
+    if (!is_done)
+        return false;
+    if (found.steps.count || found.cancel.count || is_last_call) {
+        answer->body = json_encode_text(agent_poll_answer_fields, &found);
+    } else {
+        answer->park_ms = park_ms(api);
+        memcpy(answer->park_key, request->host, UUID_SIZE);
+    }
+    json_release(agent_poll_answer_fields, &found);
+    return true;
+}

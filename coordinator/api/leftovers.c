@@ -1,0 +1,15 @@
+/* Leftovers: objects in the ledger whose migration has ended or is unknown. */
+#include "coordinator/api/api.h"
+#include "coordinator/api/handlers.h"
+#include "coordinator/store/ledger.h"
+#include "coordinator/store/page.h"
+
+bool api_leftovers_list(void *context, struct http_request *request, bool is_last_call,
+                        struct http_answer *answer, struct error *err)
+{
+    (void)context;
+    (void)is_last_call;
+    struct page page;
+    return api_page(request, NULL, &page, err) &&
+           ledger_leftovers(request->db, &page, &answer->body, err);
+}
