@@ -1,0 +1,27 @@
+/* The driver's object and what it knows about this host's QEMU. */
+#pragma once
+
+#include "base/error.h"
+
+#include <pthread.h>
+
+#define QEMU_BINARY "qemu-system-x86_64"
+
+struct qemu_facts {
+    char accelerator[16]; /* "kvm" or "tcg" */
+    char version[64];     /* of QEMU */
+    char machine[64];     /* the versioned name behind q35 */
+};
+
+struct hypervisor {
+    char *run_directory;
+    char *memory_directory;
+    struct qemu_facts facts;
+    pthread_mutex_t
+        state_lock; /* of the state monitors, each of which serves one client at a time */
+};
+
+/* Asks QEMU itself. KVM counts only when a guest really runs with it. The answer is kept in
+ * run_directory until QEMU's version changes. `wanted`: "kvm", "tcg" or NULL for the best. */
+bool qemu_host_probe(const char *run_directory, const char *wanted, struct qemu_facts *facts,
+                     struct error *err) must_check;
