@@ -1,0 +1,289 @@
+/* Pool, statements, error codes and the listener against a real PostgreSQL, which
+ * $CROSSPOOL_TEST_DATABASE names. */
+#include "base/clock.h"
+#include "coordinator/db/db.h"
+
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct db_pool *pool;
+static struct error err;
+
+static const char *conninfo(void)
+{
+    const char *text = getenv("CROSSPOOL_TEST_DATABASE");
+    cr_assert_not_null(text, "run by tests/support/with-postgres");
+    return text;
+}
+
+static void open_pool(void)
+{
+    cr_assert(db_pool_open(&pool, conninfo(), 2, &err), "%s", err.text);
+}
+
+static void close_pool(void)
+{
+    db_pool_close(pool);
+}
+
+static struct db *take_one(void)
+{
+    struct db *db = NULL;
+    cr_assert(db_take(pool, 5000, &db, &err), "%s", err.text);
+    return db;
+}
+
+static void must(struct db *db, const char *sql)
+{
+    cr_assert(db_query(db, sql, 0, NULL, NULL, &err), "%s: %s", sql, err.text);
+}
+
+/* Ends the server's side of a connection, as an administrator would. */
+static void terminate(struct db *other, const char *pid)
+{
+    cr_assert(db_query(other, "SELECT pg_terminate_backend($1)", DB_PARAMS(pid), NULL, &err), "%s",
+              err.text);
+}
+
+static void backend_of(struct db *db, char pid[16])
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    cr_assert(db_query(db, "SELECT pg_backend_pid() AS pid", 0, NULL, &rows, &err));
+    snprintf(pid, 16, "%s", db_value(rows, 0, "pid"));
+}
+
+TestSuite(db, .init = open_pool, .fini = close_pool, .timeout = 60);
+
+Test(db, reads_rows_by_name)
+{
+    auto_db struct db *db = take_one();
+    auto_db_rows struct db_rows *rows = NULL;
+    cr_assert(db_query(db,
+                       "SELECT n, n * 5000000000 AS big, n = 2 AS is_two, NULL AS nothing,"
+                       " 'x' || n AS word FROM generate_series(1, 2) n ORDER BY n",
+                       0, NULL, &rows, &err),
+              "%s", err.text);
+    cr_assert_eq(db_count(rows), 2);
+    cr_assert_str_eq(db_value(rows, 1, "word"), "x2");
+    cr_assert_eq(db_value_int(rows, 1, "big"), INT64_C(10000000000));
+    cr_assert(!db_value_bool(rows, 0, "is_two"));
+    cr_assert(db_value_bool(rows, 1, "is_two"));
+    cr_assert_null(db_value(rows, 0, "nothing"));
+    cr_assert_eq(db_value_int(rows, 0, "nothing"), 0);
+    cr_assert(!db_value_bool(rows, 0, "nothing"));
+}
+
+Test(db, binds_parameters_as_values)
+{
+    auto_db struct db *db = take_one();
+    auto_db_rows struct db_rows *rows = NULL;
+    const char *quoted = "'; DROP TABLE x; --";
+    cr_assert(db_query(db,
+                       "SELECT $1::text AS a, $2::bigint AS b, $3::boolean AS c, $4::text IS NULL"
+                       " AS d",
+                       DB_PARAMS(quoted, db_int(INT64_MIN).text, db_bool(true), NULL), &rows, &err),
+              "%s", err.text);
+    cr_assert_str_eq(db_value(rows, 0, "a"), quoted);
+    cr_assert_eq(db_value_int(rows, 0, "b"), INT64_MIN);
+    cr_assert(db_value_bool(rows, 0, "c"));
+    cr_assert(db_value_bool(rows, 0, "d"));
+}
+
+Test(db, counts_what_a_statement_changed)
+{
+    auto_db struct db *db = take_one();
+    auto_db_rows struct db_rows *rows = NULL;
+    must(db, "CREATE TEMP TABLE changed (n int)");
+    cr_assert(
+        db_query(db, "INSERT INTO changed SELECT generate_series(1, 3)", 0, NULL, &rows, &err));
+    cr_assert_eq(db_affected(rows), 3);
+    cr_assert_eq(db_count(rows), 0);
+}
+
+static const struct {
+    const char *sql;
+    enum error_code code;
+    const char *text;
+} failures[] = {
+    {"INSERT INTO parent VALUES (1, 1)", ERROR_CONFLICT, "23505"},
+    {"INSERT INTO child VALUES (7)", ERROR_INVALID, "23503"},
+    {"INSERT INTO parent VALUES (2, -1)", ERROR_INVALID, "23514"},
+    {"INSERT INTO parent VALUES (NULL, 1)", ERROR_INVALID, "23502"},
+    {"SELECT 'x'::uuid", ERROR_INVALID, "22P02"},
+    {"SELECT 1/0", ERROR_INVALID, "22012"},
+    {"SELEKT", ERROR_INTERNAL, "42601"},
+    {"SELECT * FROM nowhere", ERROR_INTERNAL, "42P01"},
+    {"DO $$BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '40001'; END$$", ERROR_TIMEOUT, "40001"},
+    {"DO $$BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '40P01'; END$$", ERROR_TIMEOUT, "40P01"},
+    {"DO $$BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '55P03'; END$$", ERROR_TIMEOUT, "55P03"},
+    {"DO $$BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '53100'; END$$", ERROR_NO_SPACE, "53100"},
+    {"DO $$BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '57P01'; END$$", ERROR_UNREACHABLE, "57P01"},
+    {"DO $$BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '25006'; END$$", ERROR_UNREACHABLE, "25006"},
+};
+
+Test(db, maps_a_failure_by_its_sqlstate)
+{
+    for (size_t i = 0; i < sizeof failures / sizeof *failures; i++) {
+        auto_db struct db *db = take_one();
+        must(db, "CREATE TEMP TABLE IF NOT EXISTS parent (id int PRIMARY KEY, n int NOT NULL"
+                 " CHECK (n > 0))");
+        must(db, "CREATE TEMP TABLE IF NOT EXISTS child (id int REFERENCES parent)");
+        must(db, "INSERT INTO parent VALUES (1, 1) ON CONFLICT DO NOTHING");
+        cr_assert(!db_query(db, failures[i].sql, 0, NULL, NULL, &err), "%s", failures[i].sql);
+        cr_assert_eq(err.code, failures[i].code, "%s: %s", failures[i].sql, err.text);
+        cr_assert(strstr(err.text, failures[i].text), "%s: %s", failures[i].sql, err.text);
+    }
+}
+
+Test(db, stops_a_statement_that_takes_too_long)
+{
+    auto_db struct db *db = take_one();
+    must(db, "SET statement_timeout = 50");
+    cr_assert(!db_query(db, "SELECT pg_sleep(10)", 0, NULL, NULL, &err));
+    cr_assert_eq(err.code, ERROR_TIMEOUT);
+    must(db, "SELECT 1");
+}
+
+Test(db, commits_and_rolls_back)
+{
+    struct db *db = take_one();
+    must(db, "CREATE TEMP TABLE kept (n int)");
+    cr_assert(db_begin(db, &err));
+    must(db, "INSERT INTO kept VALUES (1)");
+    cr_assert(db_commit(db, &err));
+    cr_assert(db_begin(db, &err));
+    must(db, "INSERT INTO kept VALUES (2)");
+    db_rollback(db);
+    auto_db_rows struct db_rows *rows = NULL;
+    cr_assert(db_query(db, "SELECT n FROM kept", 0, NULL, &rows, &err));
+    cr_assert_eq(db_count(rows), 1);
+    cr_assert_eq(db_value_int(rows, 0, "n"), 1);
+    db_give(db);
+}
+
+Test(db, a_connection_given_back_has_no_transaction)
+{
+    struct db *db = take_one();
+    cr_assert(db_begin(db, &err));
+    must(db, "CREATE TABLE half_made (n int)");
+    db_give(db);
+    auto_db struct db *again = take_one();
+    auto_db_rows struct db_rows *rows = NULL;
+    cr_assert(db_query(again, "SELECT to_regclass('half_made') IS NULL AS is_gone", 0, NULL, &rows,
+                       &err));
+    cr_assert(db_value_bool(rows, 0, "is_gone"));
+}
+
+Test(db, the_commit_of_a_failed_transaction_fails)
+{
+    auto_db struct db *db = take_one();
+    cr_assert(db_begin(db, &err));
+    cr_assert(!db_query(db, "SELECT 1/0", 0, NULL, NULL, &err));
+    cr_assert(!db_commit(db, &err));
+    cr_assert(strstr(err.text, "rolled back"), "%s", err.text);
+}
+
+Test(db, a_lost_connection_stays_lost_until_it_is_given_back)
+{
+    struct db *db = take_one();
+    char pid[16];
+    backend_of(db, pid);
+    cr_assert(db_begin(db, &err));
+    struct db *other = take_one();
+    terminate(other, pid);
+    db_give(other);
+    for (int i = 0; i < 2; i++) { /* no silent reconnect in the middle of a transaction */
+        cr_assert(!db_query(db, "SELECT 1", 0, NULL, NULL, &err));
+        cr_assert_eq(err.code, ERROR_UNREACHABLE, "%s", err.text);
+    }
+    cr_assert(!db_commit(db, &err));
+    cr_assert_eq(err.code, ERROR_UNREACHABLE);
+    db_give(db);
+    auto_db struct db *again = take_one();
+    must(again, "SELECT 1");
+}
+
+Test(db, a_connection_that_was_closed_while_idle_is_replaced)
+{
+    struct db *db = take_one();
+    char pid[16];
+    backend_of(db, pid);
+    struct db *other = take_one();
+    db_give(db);
+    terminate(other, pid);
+    db_give(other);
+    clock_sleep_ms(700);
+    struct db *first = take_one();
+    auto_db struct db *second = take_one();
+    must(first, "SELECT 1");
+    must(second, "SELECT 1");
+    db_give(first);
+}
+
+Test(db, waits_for_a_free_connection_only_so_long)
+{
+    struct db *first = take_one(), *second = take_one(), *third = NULL;
+    int64_t begin = clock_monotonic_ms();
+    cr_assert(!db_take(pool, 200, &third, &err));
+    cr_assert_eq(err.code, ERROR_UNREACHABLE);
+    cr_assert(clock_monotonic_ms() - begin >= 200);
+    cr_assert_null(third);
+    db_give(second);
+    third = take_one();
+    db_give(third);
+    db_give(first);
+}
+
+Test(db, a_pool_without_a_server_does_not_open)
+{
+    struct db_pool *none = NULL;
+    cr_assert(!db_pool_open(&none, "host=/nonexistent dbname=x", 1, &err));
+    cr_assert_eq(err.code, ERROR_UNREACHABLE);
+    cr_assert_null(none);
+    cr_assert_null(strchr(err.text, '\n'), "one line: %s", err.text);
+}
+
+/* What the listener said, counted by channel and payload. */
+struct heard {
+    _Atomic int named, lost;
+};
+
+static void on_wake(void *context, const char *channel, const char *payload)
+{
+    struct heard *heard = context;
+    cr_assert_str_eq(channel, "Odd channel");
+    if (strcmp(payload, "h1") == 0)
+        heard->named++;
+    else if (!payload[0])
+        heard->lost++;
+}
+
+static void wait_count(_Atomic int *count, int wanted)
+{
+    for (int i = 0; i < 500 && atomic_load(count) < wanted; i++)
+        clock_sleep_ms(10);
+    cr_assert_eq(atomic_load(count), wanted);
+}
+
+Test(db, the_listener_hears_and_says_when_it_may_have_missed_something)
+{
+    static const char *const channels[] = {"Odd channel", NULL};
+    struct heard heard = {0};
+    struct db_listener *listener = NULL;
+    cr_assert(db_listener_open(&listener, conninfo(), channels, on_wake, &heard, &err), "%s",
+              err.text);
+    struct db *db = take_one();
+    must(db, "SELECT pg_notify('Odd channel', 'h1')");
+    wait_count(&heard.named, 1);
+    cr_assert_eq(atomic_load(&heard.lost), 0);
+    must(db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'");
+    wait_count(&heard.lost, 1);
+    must(db, "SELECT pg_notify('Odd channel', 'h1')");
+    wait_count(&heard.named, 2);
+    db_give(db);
+    db_listener_close(listener);
+}
