@@ -1,0 +1,278 @@
+/* The inventory: which domains and disks the host reports, on real SRs and a real journal. */
+#include "agent/inventory/inventory_builder.h"
+#include "agent/inventory/inventory_watch.h"
+
+#include "base/file.h"
+#include "base/memory.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+#define DOMAIN_1  "11111111-1111-4111-8111-111111111111"
+#define DOMAIN_2  "22222222-2222-4222-8222-222222222222"
+#define MIGRATION "33333333-3333-4333-8333-333333333333"
+#define LATER     "44444444-4444-4444-8444-444444444444"
+#define VDI       "55555555-5555-4555-8555-555555555555"
+#define NIL       "00000000-0000-0000-0000-000000000000"
+
+static char folder[64];
+static struct error err;
+static struct journal *journal;
+static struct sr_set *srs;
+static char sr_id[UUID_SIZE];
+static char vdi_path[LIMIT_PATH + 1];
+
+/* What the host runs, as the test wishes. */
+static size_t domain_count;
+static const char *disk_paths[2];
+static bool has_qmp;
+static void (*while_listing)(void);
+
+static bool give_facts(struct hypervisor *hv, struct host_facts *out, struct error *error)
+{
+    (void)hv, (void)error;
+    *out = (struct host_facts){.accelerator = "tcg",
+                               .version = "7.2",
+                               .cpus = 2,
+                               .memory_bytes = UINT64_C(4) << 30,
+                               .memory_free_bytes = UINT64_C(1) << 30};
+    return true;
+}
+
+static void make_domain(struct domain *domain, size_t i)
+{
+    *domain = (struct domain){.name = memory_copy_text(i == 0 ? "g1" : "g2"),
+                              .state = DOMAIN_RUNNING,
+                              .memory_bytes = 128 << 20,
+                              .vcpus = 1,
+                              .disk_count = 1,
+                              .vif_count = 2};
+    memcpy(domain->uuid, i == 0 ? DOMAIN_1 : DOMAIN_2, UUID_SIZE);
+    domain->disks = memory_array(1, sizeof *domain->disks);
+    domain->disks[0] = (struct domain_disk){.device = "vda",
+                                            .path = memory_copy_text(disk_paths[i]),
+                                            .size_bytes = 1 << 20,
+                                            .has_qmp = has_qmp};
+    domain->vifs = memory_array(2, sizeof *domain->vifs);
+    domain->vifs[0] =
+        (struct domain_vif){.mac = "52:54:00:00:00:01", .bridge = memory_copy_text("br0")};
+    domain->vifs[1] =
+        (struct domain_vif){.mac = "52:54:00:00:00:02", .bridge = memory_copy_text("br9")};
+}
+
+static bool give_list(struct hypervisor *hv, struct domain_list *out, struct error *error)
+{
+    (void)hv, (void)error;
+    out->items = memory_array(domain_count + 1, sizeof *out->items);
+    out->count = domain_count;
+    for (size_t i = 0; i < domain_count; i++)
+        make_domain(&out->items[i], i);
+    if (while_listing)
+        while_listing();
+    return true;
+}
+
+static const struct hypervisor_driver driver = {
+    .name = "qemu", .facts = give_facts, .list = give_list};
+static const struct inventory_network networks[] = {{.name = "lan", .bridge = "br0"}};
+
+static void setup(void)
+{
+    struct inventory found = {0};
+    struct sr_config config = {.name = "local", .type = "ext"};
+    enum image_format format;
+    char path[96];
+    snprintf(folder, sizeof folder, "/tmp/crosspool-inventory-XXXXXX");
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/journal.db", folder);
+    cr_assert(journal_open(&journal, path, &err), "%s", err.text);
+    snprintf(config.location, sizeof config.location, "%s/sr", folder);
+    cr_assert(file_make_directory(config.location, 0700, &err));
+    cr_assert(sr_set_open(&config, 1, &srs, &err), "%s", err.text);
+    cr_assert(sr_set_scan(srs, &found, &err));
+    memcpy(sr_id, ((struct inventory_sr *)found.srs.items)->id, UUID_SIZE);
+    json_release(inventory_fields, &found);
+    cr_assert(sr_set_create(srs, sr_id, VDI, IMAGE_RAW, 1 << 20, &err), "%s", err.text);
+    cr_assert(sr_set_locate(srs, sr_id, VDI, vdi_path, &format, &err));
+    domain_count = 1;
+    disk_paths[0] = vdi_path;
+    disk_paths[1] = "/elsewhere/disk.raw";
+    has_qmp = true;
+}
+
+static void teardown(void)
+{
+    sr_set_close(srs);
+    journal_close(journal);
+    cr_assert(file_remove_tree(folder, &err));
+}
+
+TestSuite(inventory, .init = setup, .fini = teardown);
+
+static struct inventory build(void)
+{
+    const struct inventory_source source = {.driver = &driver,
+                                            .journal = journal,
+                                            .srs = srs,
+                                            .networks = networks,
+                                            .network_count = 1,
+                                            .link_address = "10.0.0.1",
+                                            .link_port = 7801};
+    struct inventory inventory;
+    cr_assert(inventory_build(&source, &inventory, &err), "%s", err.text);
+    return inventory;
+}
+
+static const struct inventory_domain *domain_at(const struct inventory *inventory, size_t i)
+{
+    cr_assert_lt(i, inventory->domains.count);
+    return (struct inventory_domain *)inventory->domains.items + i;
+}
+
+static const struct inventory_disk *first_disk(const struct inventory *inventory, size_t domain)
+{
+    return domain_at(inventory, domain)->disks.items;
+}
+
+static void put(const char *migration, const char *domain, enum migration_role role,
+                enum handoff_state state)
+{
+    struct handoff_record record = {.role = role, .epoch = 1, .state = state};
+    memcpy(record.migration, migration, UUID_SIZE);
+    memcpy(record.domain, domain, UUID_SIZE);
+    cr_assert(journal_put_handoff(journal, &record, &err), "%s", err.text);
+}
+
+static size_t count_domains(void)
+{
+    struct inventory inventory = build();
+    size_t count = inventory.domains.count;
+    json_release(inventory_fields, &inventory);
+    return count;
+}
+
+Test(inventory, reports_what_is_there_and_passes_its_own_decoder)
+{
+    struct inventory inventory = build();
+    struct inventory again = {0};
+    const struct inventory_vif *vifs = domain_at(&inventory, 0)->vifs.items;
+    cr_expect_str_eq(first_disk(&inventory, 0)->vdi, VDI);
+    cr_expect(first_disk(&inventory, 0)->is_movable);
+    cr_expect_str_eq(vifs[0].network, "lan");
+    cr_expect_str_eq(vifs[1].network, "");
+    cr_expect_eq(inventory.srs.count, 1);
+    cr_expect_eq(inventory.networks.count, 1);
+    char *text = json_encode_text(inventory_fields, &inventory);
+    cr_expect(json_decode_text(text, strlen(text), inventory_fields, &again, &err), "%s", err.text);
+    free(text);
+    json_release(inventory_fields, &again);
+    json_release(inventory_fields, &inventory);
+}
+
+Test(inventory, disk_that_cannot_move_says_why)
+{
+    disk_paths[0] = "/elsewhere/disk.raw";
+    struct inventory inventory = build();
+    cr_expect_not(first_disk(&inventory, 0)->is_movable);
+    cr_expect_str_eq(first_disk(&inventory, 0)->vdi, NIL);
+    cr_expect_not_null(strstr(first_disk(&inventory, 0)->why_not, "none of the host's SRs"));
+    json_release(inventory_fields, &inventory);
+    disk_paths[0] = vdi_path;
+    has_qmp = false;
+    inventory = build();
+    cr_expect_not(first_disk(&inventory, 0)->is_movable);
+    cr_expect_not_null(strstr(first_disk(&inventory, 0)->why_not, "mirror"));
+    json_release(inventory_fields, &inventory);
+}
+
+Test(inventory, shared_disk_cannot_move)
+{
+    domain_count = 2;
+    disk_paths[1] = vdi_path;
+    struct inventory inventory = build();
+    cr_expect_not(first_disk(&inventory, 0)->is_movable);
+    cr_expect_not(first_disk(&inventory, 1)->is_movable);
+    json_release(inventory_fields, &inventory);
+}
+
+Test(inventory, domain_on_its_way_in_is_left_out_until_owned)
+{
+    put(MIGRATION, DOMAIN_1, ROLE_DESTINATION, HANDOFF_STREAMING);
+    cr_expect_eq(count_domains(), 0);
+    put(MIGRATION, DOMAIN_1, ROLE_DESTINATION, HANDOFF_PREPARED);
+    cr_expect_eq(count_domains(), 0);
+    put(MIGRATION, DOMAIN_1, ROLE_DESTINATION, HANDOFF_OWNED);
+    cr_expect_eq(count_domains(), 1);
+}
+
+Test(inventory, abandoned_arrival_is_left_out)
+{
+    put(MIGRATION, DOMAIN_1, ROLE_DESTINATION, HANDOFF_STREAMING);
+    put(MIGRATION, DOMAIN_1, ROLE_DESTINATION, HANDOFF_ABANDONED);
+    cr_expect_eq(count_domains(), 0);
+}
+
+Test(inventory, domain_is_the_sources_until_released)
+{
+    domain_count = 2;
+    put(MIGRATION, DOMAIN_1, ROLE_SOURCE, HANDOFF_STREAMING);
+    cr_expect_eq(count_domains(), 2);
+    put(MIGRATION, DOMAIN_1, ROLE_SOURCE, HANDOFF_RELEASED);
+    struct inventory inventory = build();
+    cr_assert_eq(inventory.domains.count, 1);
+    cr_expect_str_eq(domain_at(&inventory, 0)->uuid, DOMAIN_2);
+    json_release(inventory_fields, &inventory);
+    put(MIGRATION, DOMAIN_1, ROLE_SOURCE, HANDOFF_OWNED);
+    cr_expect_eq(count_domains(), 1);
+}
+
+Test(inventory, released_domain_that_comes_to_nothing_is_ours_again)
+{
+    put(MIGRATION, DOMAIN_1, ROLE_SOURCE, HANDOFF_STREAMING);
+    put(MIGRATION, DOMAIN_1, ROLE_SOURCE, HANDOFF_RELEASED);
+    put(MIGRATION, DOMAIN_1, ROLE_SOURCE, HANDOFF_ABANDONED);
+    cr_expect_eq(count_domains(), 1);
+}
+
+Test(inventory, domain_that_came_back_is_ours)
+{
+    put(MIGRATION, DOMAIN_1, ROLE_SOURCE, HANDOFF_STREAMING);
+    put(MIGRATION, DOMAIN_1, ROLE_SOURCE, HANDOFF_RELEASED);
+    put(MIGRATION, DOMAIN_1, ROLE_SOURCE, HANDOFF_OWNED);
+    put(LATER, DOMAIN_1, ROLE_DESTINATION, HANDOFF_STREAMING);
+    cr_expect_eq(count_domains(), 0);
+    put(LATER, DOMAIN_1, ROLE_DESTINATION, HANDOFF_PREPARED);
+    put(LATER, DOMAIN_1, ROLE_DESTINATION, HANDOFF_OWNED);
+    cr_expect_eq(count_domains(), 1);
+}
+
+static void release_now(void)
+{
+    while_listing = NULL;
+    put(MIGRATION, DOMAIN_1, ROLE_SOURCE, HANDOFF_RELEASED);
+}
+
+Test(inventory, domain_released_during_the_look_is_left_out)
+{
+    put(MIGRATION, DOMAIN_1, ROLE_SOURCE, HANDOFF_STREAMING);
+    while_listing = release_now;
+    cr_expect_eq(count_domains(), 0);
+}
+
+Test(inventory, is_due_when_it_changed_or_a_minute_passed)
+{
+    struct inventory_watch watch = {0};
+    struct inventory inventory = build();
+    cr_expect(inventory_watch_is_due(&watch, &inventory, 1000));
+    inventory_watch_sent(&watch, &inventory, 1000);
+    cr_expect_not(inventory_watch_is_due(&watch, &inventory, 60000));
+    cr_expect(inventory_watch_is_due(&watch, &inventory, 61000));
+    inventory.memory_free_bytes += 4096;
+    cr_expect_not(inventory_watch_is_due(&watch, &inventory, 2000));
+    inventory.memory_free_bytes -= UINT64_C(256) << 20;
+    cr_expect(inventory_watch_is_due(&watch, &inventory, 2000));
+    inventory_watch_sent(&watch, &inventory, 2000);
+    ((struct inventory_domain *)inventory.domains.items)->state = DOMAIN_PAUSED;
+    cr_expect(inventory_watch_is_due(&watch, &inventory, 3000));
+    json_release(inventory_fields, &inventory);
+}
