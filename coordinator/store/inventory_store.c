@@ -66,6 +66,7 @@ static const char sql_sr_hosts_gone[] =
 
 static const char sql_srs_gone[] =
     "DELETE FROM sr USING host h WHERE h.id = $1 AND sr.pool_id = h.pool_id"
+    " AND sr.id NOT IN (SELECT r.id FROM jsonb_to_recordset($2::jsonb -> 'srs') AS r(id uuid))"
     " AND NOT EXISTS (SELECT FROM sr_host WHERE sr_host.sr_id = sr.id)";
 
 static const char sql_vdis[] =
