@@ -1,5 +1,5 @@
 /* Copies a file or an NBD socket to an NBD unix socket with the agent's copier, for measurements:
- *   copier_drive FILE|unix:SOCKET SIZE DESTINATION_SOCKET EXPORT CONNECTIONS QUEUE [skip-holes]
+ *   copier-drive FILE|unix:SOCKET SIZE DESTINATION_SOCKET EXPORT CONNECTIONS QUEUE [skip-holes]
  * prints "seconds bytes sent zero cpu_seconds". */
 #include "agent/mirror/copier.h"
 #include "agent/mirror/nbd_client.h"
@@ -71,12 +71,12 @@ int main(int argc, char **argv)
 {
     struct error err;
     if (argc < 7) {
-        fprintf(stderr, "usage: copier_drive FILE|unix:SOCKET SIZE SOCKET EXPORT CONNECTIONS QUEUE "
+        fprintf(stderr, "usage: copier-drive FILE|unix:SOCKET SIZE SOCKET EXPORT CONNECTIONS QUEUE "
                         "[skip-holes]\n");
         return 2;
     }
     if (run(argv, argc > 7 && strcmp(argv[7], "skip-holes") == 0, &err))
         return 0;
-    fprintf(stderr, "copier_drive: %s: %s\n", error_code_name(err.code), err.text);
+    fprintf(stderr, "copier-drive: %s: %s\n", error_code_name(err.code), err.text);
     return 1;
 }
