@@ -21,8 +21,8 @@ struct handoff_environment {
     bool (*bridge_of)(void *context, const char *network, char bridge[LIMIT_NAME + 1]);
     void *context;
     int drain_limit_ms;   /* default 10000 */
-    int restore_limit_ms; /* a destination that does not get PREPARED in time: give up, default
-                             120000 */
+    int restore_limit_ms; /* for so long no stream, or a stream or a restore that does not go on:
+                             give up, default 120000 */
     int go_limit_ms;      /* PREPARED and nothing heard for so long: abandon, default 15000 */
 };
 
@@ -31,6 +31,8 @@ struct handoff_environment {
  * True: *result holds the verdict OWNED (committed; pause_us set when known) or ABANDONED (the
  * domain runs here). False: still unknown because it was told to stop (agent shutdown). */
 struct handoff_source;
+/* ERROR_CONFLICT or ERROR_REFUSED when another epoch is not finished, or is past. The step is
+ * borrowed until close. */
 bool handoff_source_open(struct handoff_source **out, const struct handoff_environment *environment,
                          const struct step *step, struct transfer *transfer /* may be NULL */,
                          struct error *err) must_check;
@@ -38,6 +40,8 @@ bool handoff_source_run(struct handoff_source *source, struct step_result *resul
                         struct error *err) must_check;
 /* Before RELEASED it gives up and resumes; after it nothing can stop it. */
 void handoff_source_cancel(struct handoff_source *source);
+/* The agent ends: as cancel, and a released epoch stops asking, so that run returns false soon. */
+void handoff_source_stop(struct handoff_source *source);
 /* Step CONCLUDE: the verdict as the coordinator knows it. Ignored unless RELEASED in that epoch. */
 void handoff_source_conclude(struct handoff_source *source, int64_t epoch,
                              enum handoff_verdict verdict);
@@ -45,8 +49,12 @@ void handoff_source_progress(struct handoff_source *source, struct migration_pro
 void handoff_source_close(struct handoff_source *source);
 
 /* Destination side. The step RECEIVE opens the epoch and waits for the verdict; the LINK_MEMORY
- * stream arrives on a link thread. */
+ * stream arrives on a link thread. ABANDONED has is_done false and the reason, as at the source.
+ * At a start of the agent the migrations whose record is STREAMING or PREPARED must be brought to
+ * their end here before their disks are admitted to receiver_set (CHECK_DESTROY_BEFORE_REOPEN). */
 struct handoff_destination;
+/* Ends what an earlier epoch left, then makes STREAMING durable. The caller has closed the object
+ * of an earlier epoch. The step is borrowed until close. */
 bool handoff_destination_open(struct handoff_destination **out,
                               const struct handoff_environment *environment,
                               const struct step *step, struct error *err) must_check;
@@ -61,8 +69,9 @@ void handoff_destination_cancel(struct handoff_destination *destination);
 void handoff_destination_close(struct handoff_destination *destination);
 
 /* LINK_CONTROL stream: the source in RELEASED asks what became of an epoch. Answers from the
- * journal alone; an epoch that was never OWNED and is not PREPARED with a living stream is made
- * durably ABANDONED first, so that the answer can never change. */
+ * journal alone; an epoch that is not OWNED is made durably ABANDONED first (a GO that is just
+ * being read is waited for), so that the answer can never change. Refuses where the journal knows
+ * nothing of the epoch. Takes the stream over. */
 void handoff_answer_verdict(const struct handoff_environment *environment,
                             struct handoff_destination *active /* of that migration, or NULL */,
                             struct link_stream *stream, const char *peer_host,

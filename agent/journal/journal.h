@@ -85,6 +85,7 @@ bool journal_unreported_ledger(struct journal *journal, journal_ledger_fn *fn, v
 bool journal_ledger_reported(struct journal *journal, int64_t up_to_sequence,
                              struct error *err) must_check;
 
-/* Forgets everything of an ended migration: refused (ERROR_CONFLICT) while a ledger entry is left
- * or its handoff is not decided. Steps stay until they are finished and reported. */
+/* Forgets an ended migration: refused (ERROR_CONFLICT) while a ledger entry is left or its handoff
+ * is not decided. Steps stay until they are finished and reported; the destination's verdict stays
+ * for good, without the domain. */
 bool journal_forget(struct journal *journal, const char *migration, struct error *err) must_check;
