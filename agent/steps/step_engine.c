@@ -90,7 +90,7 @@ static bool finish(struct step_run *run, const struct step_result *result)
             return false;
         }
         log_error("step %s: its result cannot be kept, trying again: %s", run->step.id, err.text);
-        if (!step_run_pause(run, FINISH_RETRY_MS))
+        if (!step_run_insist(run, FINISH_RETRY_MS))
             return false;
     }
     return true;

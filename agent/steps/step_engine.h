@@ -53,9 +53,12 @@ void *step_run_environment(const struct step_run *run);
 bool step_run_check(struct step_run *run, struct error *err) must_check;
 /* Sleeps; false as soon as the step was told to stop. */
 bool step_run_wait(struct step_run *run, int ms);
-/* Called once when the step is told to stop, on another thread (at once when it was told already);
- * NULL takes it back and returns when no call is under way. `stop` must not wait. */
-typedef void step_stop_fn(void *object);
+/* Sleeps whatever was cancelled; false only when the agent ends. For what cannot be given up. */
+bool step_run_insist(struct step_run *run, int ms);
+/* Called when the step is cancelled and when the agent ends, on another thread, or at once when it
+ * was told already; perhaps more than once. NULL takes it back and returns when no call is under
+ * way. `stop` must not wait. */
+typedef void step_stop_fn(void *object, bool is_shutdown);
 void step_run_on_stop(struct step_run *run, step_stop_fn *stop, void *object);
 /* Tells the migration's other steps of these kinds (bits 1 << kind) to stop and waits until they
  * have ended. While it waits it asks `may_wait` (may be NULL) now and then. */

@@ -78,7 +78,7 @@ bool step_run_check(struct step_run *run, struct error *err)
 }
 
 /* The flag is set under the engine's lock before stop_lock is taken, and step_run_on_stop looks at
- * it under stop_lock: one of the two sees the other, so the call is neither lost nor made twice. */
+ * it under stop_lock: one of the two sees the other, so the call is not lost. */
 void step_run_stop(struct step_run *run, bool is_shutdown)
 {
     struct step_engine *engine = run->engine;
@@ -88,20 +88,18 @@ void step_run_stop(struct step_run *run, bool is_shutdown)
     pthread_cond_broadcast(&engine->changed);
     pthread_mutex_unlock(&engine->lock);
     pthread_mutex_lock(&run->stop_lock);
-    step_stop_fn *stop = take(run->stop);
-    if (stop)
-        stop(run->stop_object);
+    if (run->stop)
+        run->stop(run->stop_object, is_shutdown);
     pthread_mutex_unlock(&run->stop_lock);
 }
 
 void step_run_on_stop(struct step_run *run, step_stop_fn *stop, void *object)
 {
     pthread_mutex_lock(&run->stop_lock);
-    bool is_late = stop && is_told(run);
-    run->stop = is_late ? NULL : stop;
+    run->stop = stop;
     run->stop_object = object;
-    if (is_late)
-        stop(object);
+    if (stop && is_told(run))
+        stop(object, step_run_is_shutdown(run));
     pthread_mutex_unlock(&run->stop_lock);
 }
 
@@ -122,7 +120,7 @@ bool step_run_wait(struct step_run *run, int ms)
     return wait_unless(run, ms, &run->is_cancelled, &run->is_shutdown);
 }
 
-bool step_run_pause(struct step_run *run, int ms)
+bool step_run_insist(struct step_run *run, int ms)
 {
     return wait_unless(run, ms, &run->is_shutdown, &run->is_shutdown);
 }

@@ -36,7 +36,5 @@ void step_run_release(struct step_run *run); /* users - 1 */
 /* Tells it to stop. */
 void step_run_stop(struct step_run *run, bool is_shutdown);
 bool step_run_is_shutdown(struct step_run *run);
-/* Sleeps; false when the agent ends. */
-bool step_run_pause(struct step_run *run, int ms);
 /* Under the engine's lock: until something changed or the monotonic time has come. */
 void step_engine_wait_change(struct step_engine *engine, int64_t deadline_ms);

@@ -2,8 +2,9 @@
  * the registry afterwards, for the handoff and for what ends it. */
 #include "agent/steps/handlers.h"
 
-static void stop_transfer(void *transfer)
+static void stop_transfer(void *transfer, bool is_shutdown)
 {
+    (void)is_shutdown;
     transfer_cancel(transfer);
 }
 
@@ -35,5 +36,7 @@ bool step_transfer(struct step_run *run, const struct step *step, struct step_re
     bool is_done = transfer_run(transfer, err);
     step_run_on_stop(run, NULL, NULL);
     registry_return(environment->registry, spec->migration, SLOT_TRANSFER);
+    if (!is_done) /* one that was cancelled stays so: what comes next begins anew */
+        transfer_close(registry_take(environment->registry, spec->migration, SLOT_TRANSFER));
     return is_done;
 }

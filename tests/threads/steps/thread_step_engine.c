@@ -47,8 +47,9 @@ static int number_of(const char *id)
     return (int)strtol(id + 24, NULL, 16);
 }
 
-static void note_stop(void *flag)
+static void note_stop(void *flag, bool is_shutdown)
 {
+    (void)is_shutdown;
     atomic_store((atomic_bool *)flag, true);
 }
 

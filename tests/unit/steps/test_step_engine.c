@@ -243,8 +243,9 @@ Test(step_engine, cancelled_step_ends_as_cancelled)
 }
 
 static atomic_int stops;
-static void count_stop(void *object)
+static void count_stop(void *object, bool is_shutdown)
 {
+    cr_expect_not(is_shutdown);
     atomic_fetch_add((atomic_int *)object, 1);
 }
 
@@ -268,7 +269,7 @@ Test(step_engine, stop_that_came_too_early_is_not_lost)
     wait_for(&begun, 1);
     step_engine_cancel(engine, STEP_1);
     wait_result(STEP_1);
-    cr_expect_eq(atomic_load(&stops), 1);
+    cr_expect_geq(atomic_load(&stops), 1);
 }
 
 static atomic_int ended_before_abort;
