@@ -1,5 +1,4 @@
 /* Names of a domain's parts; see qemu_folder.h. */
-#define XXH_INLINE_ALL
 #include "agent/hypervisor/qemu/qemu_folder.h"
 
 #include "base/memory.h"

@@ -1,5 +1,4 @@
 /* Passes over the RAM file; see ram_scan.h. */
-#define XXH_INLINE_ALL
 #include "agent/hypervisor/qemu/ram_scan.h"
 
 #include "base/cleanup.h"
