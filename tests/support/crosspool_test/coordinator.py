@@ -72,7 +72,7 @@ class Coordinator:
 
     def endpoint(self):
         """As in agent.json."""
-        return {"api": self.url(), "agent": self.agent_url()}
+        return {"api": self.url(), "agent": self.agent_url(), "ca": str(self.ca_path)}
 
     def write_configuration(self):
         if not self.configuration["database"]:
