@@ -137,6 +137,7 @@ def test_headers_over_the_limit_are_refused(admin):
     assert answer.status in (413, 431)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_old_tls_is_refused(coordinator):
     context = ssl.create_default_context(cafile=str(coordinator.ca_path))
     context.minimum_version = ssl.TLSVersion.TLSv1

@@ -1,6 +1,7 @@
 """HTTPS and JSON: a client that trusts one CA and shows a token or a client certificate."""
 import http.client
 import json
+import select
 import ssl
 import threading
 import urllib.parse
@@ -55,15 +56,16 @@ class Api:
         if self.token:
             sent["Authorization"] = f"Bearer {self.token}"
         sent.update(headers or {})
-        is_reused = getattr(self.local, "connection", None) is not None
-        try:
-            return self._exchange(method, path, data, sent)
-        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError,
-                ssl.SSLEOFError):
-            # a kept connection may have been closed between two requests
-            if not is_reused or method not in ("GET", "HEAD", "PUT", "DELETE"):
-                raise
-            return self._exchange(method, path, data, sent)
+        self._close_stale()
+        return self._exchange(method, path, data, sent)
+
+    def _close_stale(self):
+        """A kept connection that has something to say was closed by the other side meanwhile: a
+        POST over it would fail and leave unknown whether it was done."""
+        connection = getattr(self.local, "connection", None)
+        if connection is not None and connection.sock is not None and \
+                select.select([connection.sock], [], [], 0)[0]:
+            self.close()
 
     def _exchange(self, method, path, data, headers):
         connection = self._connection()
@@ -91,7 +93,6 @@ class Api:
         return self._expect("GET", path, None, expect)
 
     def post(self, path, body=None, expect=None):
-        self.close_idle()
         return self._expect("POST", path, body, expect)
 
     def put(self, path, body, expect=None):
@@ -99,8 +100,3 @@ class Api:
 
     def delete(self, path, expect=None):
         return self._expect("DELETE", path, None, expect)
-
-    def close_idle(self):
-        """A POST goes over a new connection: one that the other side closed meanwhile would make
-        it unknown whether it was done."""
-        self.close()

@@ -1,6 +1,7 @@
 /* Parked requests against wakes that come at any moment: each value is given out once, no client
  * waits for the end of its parking although its value is there, and a stop answers all. */
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/x509.h"
 #include "coordinator/http/http.h"
 
@@ -155,6 +156,7 @@ static struct http_server *start(void)
 int main(void)
 {
     pthread_t clients[CLIENTS];
+    log_init("thread-http-park", LOG_WARNING);
     curl_global_init(CURL_GLOBAL_DEFAULT);
     struct http_server *server = start();
     for (intptr_t i = 0; i < CLIENTS; i++)
