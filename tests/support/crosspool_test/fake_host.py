@@ -62,7 +62,6 @@ class FakeHost:
     def send(self, **members):
         """One report; `inventory` is taken as it is now."""
         body = {"inventory_generation": self.generation, **members}
-        self.api.close_idle()
         answer = self.api.request("POST", "/agent/v1/report", body)
         assert answer.status == 204, f"report of {self.name}: {answer.status} {answer.text}"
 
