@@ -86,9 +86,11 @@ static bool try_accelerator(const char *run_directory, const char *accelerator, 
     auto_free char *socket = memory_format("%s/probe.sock", run_directory);
     auto_free char *log = memory_format("%s/probe.log", run_directory);
     auto_free char *monitor = memory_format("unix:%s,server=on,wait=off", socket);
-    const char *const argv[] = {QEMU_BINARY, "-accel", accelerator,       "-machine",    "q35",
-                                "-m",        "16",     "-no-user-config", "-nodefaults", "-display",
-                                "none",      "-qmp",   monitor,           NULL};
+    /* the CPU that domains get: KVM may run a guest and still not with the host's own CPU */
+    const char *cpu = strcmp(accelerator, "kvm") == 0 ? "host" : "qemu64";
+    const char *const argv[] = {
+        QEMU_BINARY, "-accel",          accelerator,   "-machine", "q35",  "-cpu", cpu,     "-m",
+        "16",        "-no-user-config", "-nodefaults", "-display", "none", "-qmp", monitor, NULL};
     struct child *child;
     if (!file_remove(socket, err) || !child_start(argv, log, -1, &child, err))
         return false;
