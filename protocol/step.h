@@ -33,7 +33,7 @@ struct step {
     char id[UUID_SIZE];
     enum step_kind kind;
     int64_t epoch;                /* handoff epoch (1, 2, ...); 0 for steps outside a handoff */
-    enum handoff_verdict verdict; /* CONCLUDE only */
+    enum handoff_verdict verdict; /* CONCLUDE, CLEAN_SOURCE (always owned): the destination's */
     struct migration_spec spec;
 };
 extern const struct json_field step_fields[];

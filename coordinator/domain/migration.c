@@ -137,10 +137,10 @@ static void fill(struct migration_next *next, const struct transition *row, unsi
         if (row->steps & 1U << kind)
             next->steps[next->step_count++] = (enum step_kind)kind;
     }
-    if (row->event == EVENT_DESTINATION_SAYS_OWNED)
-        next->verdict = VERDICT_OWNED;
     if (row->event == EVENT_DESTINATION_SAYS_ABANDONED)
         next->verdict = VERDICT_ABANDONED;
+    else if (next->state == MIGRATION_CLEANING)
+        next->verdict = VERDICT_OWNED;
 }
 
 bool migration_next(enum migration_state state, enum migration_event event, unsigned facts,

@@ -84,7 +84,7 @@ struct migration_next {
     enum migration_state state;
     size_t step_count;
     enum step_kind steps[2];      /* to insert */
-    enum handoff_verdict verdict; /* of the CONCLUDE among them */
+    enum handoff_verdict verdict; /* of a CONCLUDE or CLEAN_SOURCE among them */
     unsigned effects;             /* enum migration_effect */
 };
 

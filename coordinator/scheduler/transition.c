@@ -22,19 +22,40 @@ bool transaction_run(struct db *db, transaction_work *work, void *context, struc
     }
 }
 
-/* A handoff that failed is worth another epoch when both ends failed for a reason that passes. */
+/* Cancelled alone is no reason: it is what one end says when the other, or we, ended the epoch. */
+static bool passes(const struct error *why)
+{
+    return error_is_transient(why->code) || why->code == ERROR_CANCELLED;
+}
+
+static const struct error no_reason = {ERROR_INTERNAL, "it failed without a reason"};
+
+/* Why this handoff or earlier step failed, out of what both ends say: a reason that lasts comes
+ * before one that passes, and that before "cancelled". */
+static bool find_cause(struct db *db, const struct migration_row *row, const struct error *why,
+                       struct error *cause, struct error *err)
+{
+    bool has_failed = false;
+    struct error received;
+    if (!step_store_receive_error(db, row->id, row->epoch, &has_failed, &received, err))
+        return false;
+    *cause = why ? *why : no_reason;
+    if (has_failed && (!why || !passes(&received) || why->code == ERROR_CANCELLED))
+        *cause = received;
+    return true;
+}
+
+/* A handoff that failed is worth another epoch when the cause passes. */
 static bool can_repeat(struct db *db, const struct migration_row *row, const struct error *why,
                        bool *result, struct error *err)
 {
     *result = false;
     if (row->is_cancel_requested || row->epoch >= MIGRATION_EPOCHS)
         return true;
-    bool has_failed = false;
-    struct error received;
-    if (!step_store_receive_error(db, row->id, row->epoch, &has_failed, &received, err))
+    struct error cause;
+    if (!find_cause(db, row, why, &cause, err))
         return false;
-    *result =
-        has_failed ? error_is_transient(received.code) : !why || error_is_transient(why->code);
+    *result = passes(&cause) && (!why || passes(why));
     return true;
 }
 
@@ -59,18 +80,12 @@ static bool gather_facts(struct db *db, const struct migration_row *row, enum mi
     return true;
 }
 
-/* The cause of a failure as the migration shows it: the destination's own reason comes first,
- * because the source then only says that it was refused. */
 static bool keep_error(struct db *db, const struct migration_row *row, const struct error *why,
                        struct error *err)
 {
-    bool has_failed = false;
-    struct error received;
-    if (!step_store_receive_error(db, row->id, row->epoch, &has_failed, &received, err))
-        return false;
-    static const struct error unknown = {ERROR_INTERNAL, "it failed without a reason"};
-    const struct error *cause = has_failed ? &received : why ? why : &unknown;
-    return migration_store_set_error(db, row->id, cause, err);
+    struct error cause;
+    return find_cause(db, row, why, &cause, err) &&
+           migration_store_set_error(db, row->id, &cause, err);
 }
 
 static bool alarm_people(struct db *db, const struct migration_row *row, enum migration_event event,
@@ -88,15 +103,20 @@ static int delay_of(const struct migration_row *row, enum step_kind kind)
     return kind == STEP_TRANSFER ? (int)row->epoch : 0;
 }
 
+static bool has_verdict(enum step_kind kind)
+{
+    return kind == STEP_CONCLUDE || kind == STEP_CLEAN_SOURCE;
+}
+
 static bool insert_steps(struct db *db, const struct migration_row *row,
                          const struct migration_next *next, struct error *err)
 {
     for (size_t i = 0; i < next->step_count; i++) {
-        struct step_new step = {.kind = next->steps[i],
-                                .verdict =
-                                    next->steps[i] == STEP_CONCLUDE ? next->verdict : VERDICT_NONE,
+        enum step_kind kind = next->steps[i];
+        struct step_new step = {.kind = kind,
+                                .verdict = has_verdict(kind) ? next->verdict : VERDICT_NONE,
                                 .attempt = 1,
-                                .delay_s = delay_of(row, next->steps[i])};
+                                .delay_s = delay_of(row, kind)};
         if (!step_store_insert(db, row, &step, err))
             return false;
     }

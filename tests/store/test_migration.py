@@ -123,7 +123,7 @@ def test_a_migration_goes_through_its_states_to_success(world):
     assert after["disks"][0]["vdi"] == prepare["spec"]["disks"][0]["destination"]["vdi"]
     assert after["vifs"][0]["network_name"] == "lan-b"
     world.b1.done(world.b1.take("receive"), verdict="owned")
-    world.a1.finish("clean-source")
+    assert world.a1.finish("clean-source")["verdict"] == "owned"
     assert world.state(migration) == "cleaning"
     world.b1.finish("clean-destination")
     ended = world.show(migration)
@@ -320,6 +320,15 @@ def test_a_destination_that_refuses_for_good_ends_it_with_its_own_reason(world):
     world.finish_abort(migration, "failed")
     assert world.show(migration)["error"] == {
         "code": "unsupported", "message": "cannot restore this machine type"}
+
+
+def test_a_passing_reason_at_one_end_does_not_hide_a_lasting_one_at_the_other(world):
+    migration = world.to_handing_off()
+    handoff = world.a1.take("handoff")
+    world.b1.failed(world.b1.take("receive"), "unreachable", verdict="abandoned")
+    world.a1.failed(handoff, "internal", "the domain's state cannot be saved", verdict="abandoned")
+    assert world.state(migration) == "aborting"
+    assert "cannot be saved" in world.show(migration)["error"]["message"]
 
 
 def test_an_abandoned_destination_is_told_to_the_source(world):
