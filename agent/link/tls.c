@@ -5,6 +5,7 @@
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/x509v3.h>
 #include <string.h>
 
 enum {
@@ -66,6 +67,8 @@ static bool add_authorities(SSL_CTX *context, const char *pem, struct error *err
         auto_certificate X509 *certificate = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
         if (!certificate)
             break;
+        /* decodes the extensions now, not in many handshakes at the same time */
+        X509_check_purpose(certificate, -1, 0);
         if (!X509_STORE_add_cert(SSL_CTX_get_cert_store(context), certificate))
             return fail(err, ERROR_INVALID, "CA certificate of the link");
     }
@@ -81,6 +84,7 @@ static bool use_certificate(SSL_CTX *context, const struct link_files *files, st
     auto_certificate X509 *certificate = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
     if (!certificate || SSL_CTX_use_certificate(context, certificate) != 1)
         return fail(err, ERROR_INVALID, "certificate of this host");
+    X509_check_purpose(certificate, -1, 0);
     auto_bio BIO *key_bio = open_text(files->key);
     auto_key EVP_PKEY *key = PEM_read_bio_PrivateKey(key_bio, NULL, no_passphrase, NULL);
     if (!key || SSL_CTX_use_PrivateKey(context, key) != 1 ||
