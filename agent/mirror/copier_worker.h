@@ -10,10 +10,10 @@
 #include <stdatomic.h>
 
 enum {
-    COPIER_WINDOW_CHUNKS = 256,     /* looked at for zeroes at once */
-    COPIER_UNFLUSHED_CHUNKS = 1024, /* of one worker; a flush is due at half of it */
-    COPIER_FLUSH_MS = 5000,         /* or after so long */
-    COPIER_TICK_MS = 200,           /* how long a worker sleeps at most */
+    COPIER_WINDOW_CHUNKS = 256,    /* looked at for zeroes at once */
+    COPIER_UNFLUSHED_CHUNKS = 512, /* of one worker; a flush is due at half of it */
+    COPIER_FLUSH_MS = 2000,        /* or after so long */
+    COPIER_TICK_MS = 200,          /* how long a worker sleeps at most */
 };
 
 struct copier_slot {

@@ -102,6 +102,18 @@ static bool write_ledger(struct disk *disk, const char *bitmap, struct error *er
            (!has_reader || transfer_ledger_add(transfer, "reader", disk->reader_socket, err));
 }
 
+/* QEMU talks to the receiver within this command: not while another disk's stop waits for the
+ * monitor. */
+static bool add_target(struct disk *disk, int64_t epoch, struct error *err)
+{
+    auto_free char *export_name = memory_format("mirror.%lld", (long long)epoch);
+    pthread_mutex_lock(&disk->transfer->stop_lock);
+    bool is_added =
+        mirror_job_add_target(disk->monitor, &disk->names, disk->mirror_socket, export_name, err);
+    pthread_mutex_unlock(&disk->transfer->stop_lock);
+    return is_added;
+}
+
 static bool check_image(struct disk *disk, struct error *err)
 {
     if (disk->attach.size_bytes != disk->spec->size_bytes)
@@ -256,14 +268,11 @@ bool disk_mirror_start(struct disk *disk, struct error *err)
     if (!disk_mirror_attach(disk, err) || !check_image(disk, err) ||
         !next_epoch(disk, &epoch, err) || !open_relay(disk, epoch, err))
         return false;
-    auto_free char *export_name = memory_format("mirror.%lld", (long long)epoch);
     dirty_bitmap_name(&disk->names, epoch, bitmap);
     if (!find_bitmaps(disk, &older, err) || !write_ledger(disk, bitmap, err))
         return false;
     disk->generation = monitor_generation(disk->monitor);
-    if (!mirror_job_add_target(disk->monitor, &disk->names, disk->mirror_socket, export_name,
-                               err) ||
-        !note_written(disk, err))
+    if (!add_target(disk, epoch, err) || !note_written(disk, err))
         return false;
     (void)monitor_write_failed(disk->monitor, disk->attach.node);
     (void)monitor_write_failed(disk->monitor, disk->names.filter);
