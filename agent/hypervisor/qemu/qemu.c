@@ -23,11 +23,13 @@ struct options {
     char *run_directory;
     char *memory_directory; /* NULL: /dev/shm */
     char *accelerator;      /* NULL: the best that works */
+    uint64_t memory_bytes;  /* for all guests together; 0: what the machine has */
 };
 static const struct json_field options_fields[] = {
     JSON_TEXT("run_directory", options, run_directory, 1, LIMIT_PATH, true),
     JSON_TEXT("memory_directory", options, memory_directory, 1, LIMIT_PATH, false),
     JSON_TEXT("accelerator", options, accelerator, 1, 15, false),
+    JSON_BYTES("memory_bytes", options, memory_bytes, false),
     {0},
 };
 
@@ -46,6 +48,7 @@ static bool prepare(struct hypervisor *hv, const struct options *options, struct
     auto_free char *domains = memory_format("%s/domains", options->run_directory);
     if (!file_make_directory(domains, 0755, err))
         return false;
+    hv->memory_limit_bytes = options->memory_bytes;
     hv->run_directory = realpath(options->run_directory, NULL);
     const char *memory = options->memory_directory ? options->memory_directory : "/dev/shm";
     hv->memory_directory = realpath(memory, NULL);
@@ -125,8 +128,8 @@ bool qemu_boot(struct hypervisor *hv, const char *domain_json, struct error *err
     auto_config struct qemu_config config = {0};
     if (!qemu_config_parse(domain_json, &config, err))
         return false;
-    strcpy(config.machine, hv->facts.machine);
-    strcpy(config.accelerator, hv->facts.accelerator);
+    memcpy(config.machine, hv->facts.machine, sizeof config.machine);
+    memcpy(config.accelerator, hv->facts.accelerator, sizeof config.accelerator);
     if (qemu_domain_is_alive(hv, config.uuid))
         return error_set(err, ERROR_CONFLICT, "domain %s runs already", config.uuid);
     if (!qemu_domain_check(hv, &config, err) || !qemu_domain_remove(hv, config.uuid, err))

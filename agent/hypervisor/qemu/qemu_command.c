@@ -3,6 +3,7 @@
 #include "agent/hypervisor/qemu/qemu_command.h"
 
 #include "agent/hypervisor/qemu/qemu_folder.h"
+#include "agent/hypervisor/qemu/qemu_host.h"
 #include "base/cleanup.h"
 #include "base/memory.h"
 
@@ -155,11 +156,10 @@ static void add_vif(struct qemu_command *command, const struct hypervisor *hv,
 static void add_machine(struct qemu_command *command, const struct hypervisor *hv,
                         const struct qemu_config *config)
 {
-    bool is_kvm = strcmp(config->accelerator, "kvm") == 0;
     add_option(
         command, "-machine",
         memory_format("%s,accel=%s,memory-backend=ram0", config->machine, config->accelerator));
-    add_option(command, "-cpu", memory_copy_text(is_kvm ? "host" : "qemu64"));
+    add_option(command, "-cpu", memory_copy_text(qemu_host_cpu(config->accelerator)));
     add_option(command, "-m", memory_format("%" PRIu64 "M", config->memory_bytes >> 20));
     add_option(command, "-smp", memory_format("%d", config->vcpus));
     auto_free char *memory = qemu_folder_memory_path(hv, config->uuid);

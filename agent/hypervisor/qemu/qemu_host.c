@@ -7,11 +7,17 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json_table.h"
+#include "base/log.h"
 #include "base/memory.h"
 
 #include <string.h>
 
-enum { PROBE_MS = 10000, GUEST_RUNS_MS = 300, FACTS_LIMIT = 4096 };
+enum { PROBE_MS = 10000, GUEST_RUNS_MS = 5000, FACTS_LIMIT = 4096, FIRMWARE_LOG_LIMIT = 1 << 20 };
+
+const char *qemu_host_cpu(const char *accelerator)
+{
+    return strcmp(accelerator, "kvm") == 0 ? "host" : "qemu64";
+}
 
 static const struct json_field facts_fields[] = {
     JSON_CHARS("accelerator", qemu_facts, accelerator, 1, true),
@@ -40,17 +46,17 @@ static bool read_version(char out[64], struct error *err)
     return true;
 }
 
-/* The firmware runs as a guest for a moment: a /dev/kvm that opens may still not run one. */
-static bool runs_a_guest(struct qmp *qmp, struct error *err)
+/* A /dev/kvm that opens, and even a QEMU that says "running", may not execute a guest: only what
+ * the firmware itself writes to its debug port proves it. */
+static bool runs_a_guest(const char *firmware_log, struct error *err)
 {
-    clock_sleep_ms(GUEST_RUNS_MS);
-    json_auto_t *answer = NULL;
-    if (!qmp_command(qmp, "query-status", NULL, PROBE_MS, &answer, err))
-        return false;
-    const char *status = json_string_value(json_object_get(answer, "status"));
-    if (!status || strcmp(status, "running") != 0)
-        return error_set(err, ERROR_UNSUPPORTED, "a guest ends up %s", status ? status : "?");
-    return true;
+    for (int64_t end = clock_monotonic_ms() + GUEST_RUNS_MS; clock_monotonic_ms() < end;) {
+        auto_free char *text = NULL;
+        if (file_read(firmware_log, FIRMWARE_LOG_LIMIT, &text, NULL, err) && strstr(text, "BIOS"))
+            return true;
+        clock_sleep_ms(10);
+    }
+    return error_set(err, ERROR_UNSUPPORTED, "the firmware of a guest does not run");
 }
 
 static bool read_machine(struct qmp *qmp, char out[64], struct error *err)
@@ -70,11 +76,12 @@ static bool read_machine(struct qmp *qmp, char out[64], struct error *err)
     return true;
 }
 
-static bool question(struct child *child, const char *socket, char machine[64], struct error *err)
+static bool question(struct child *child, const char *socket, const char *firmware_log,
+                     char machine[64], struct error *err)
 {
     struct qmp *qmp = NULL;
     bool is_good = child_wait_for_path(child, socket, PROBE_MS, err) &&
-                   qmp_open(&qmp, socket, PROBE_MS, err) && runs_a_guest(qmp, err) &&
+                   qmp_open(&qmp, socket, PROBE_MS, err) && runs_a_guest(firmware_log, err) &&
                    read_machine(qmp, machine, err);
     qmp_close(qmp);
     return is_good;
@@ -85,20 +92,41 @@ static bool try_accelerator(const char *run_directory, const char *accelerator, 
 {
     auto_free char *socket = memory_format("%s/probe.sock", run_directory);
     auto_free char *log = memory_format("%s/probe.log", run_directory);
+    auto_free char *firmware_log = memory_format("%s/probe.firmware", run_directory);
     auto_free char *monitor = memory_format("unix:%s,server=on,wait=off", socket);
-    /* the CPU that domains get: KVM may run a guest and still not with the host's own CPU */
-    const char *cpu = strcmp(accelerator, "kvm") == 0 ? "host" : "qemu64";
-    const char *const argv[] = {
-        QEMU_BINARY, "-accel",          accelerator,   "-machine", "q35",  "-cpu", cpu,     "-m",
-        "16",        "-no-user-config", "-nodefaults", "-display", "none", "-qmp", monitor, NULL};
+    auto_free char *debug_port = memory_format("file,id=firmware,path=%s", firmware_log);
+    const char *const argv[] = {QEMU_BINARY,
+                                "-accel",
+                                accelerator,
+                                "-machine",
+                                "q35",
+                                "-cpu",
+                                qemu_host_cpu(accelerator),
+                                "-m",
+                                "16",
+                                "-display",
+                                "none",
+                                "-nodefaults",
+                                "-no-user-config",
+                                "-chardev",
+                                debug_port,
+                                "-device",
+                                "isa-debugcon,iobase=0x402,chardev=firmware",
+                                "-qmp",
+                                monitor,
+                                NULL};
     struct child *child;
-    if (!file_remove(socket, err) || !child_start(argv, log, -1, &child, err))
+    if (!file_remove(socket, err) || !file_remove(firmware_log, err) ||
+        !child_start(argv, log, -1, &child, err))
         return false;
-    bool is_good = question(child, socket, machine, err);
+    bool is_good = question(child, socket, firmware_log, machine, err);
     child_stop(child, 1000);
     struct error ignored;
-    if (!file_remove(socket, &ignored) || !file_remove(log, &ignored))
-        return is_good;
+    const char *const files[] = {socket, log, firmware_log};
+    for (int i = 0; i < 3; i++) {
+        if (!file_remove(files[i], &ignored))
+            log_warning("%s", ignored.text);
+    }
     return is_good;
 }
 

@@ -52,24 +52,6 @@ static void describe_cpu(const struct hypervisor *hv, struct host_facts *facts)
     read_line("/proc/cpuinfo", "model name", facts->cpu_model, sizeof facts->cpu_model);
 }
 
-bool qemu_inventory_facts(struct hypervisor *hv, struct host_facts *out, struct error *err)
-{
-    struct host_facts facts = {.cpus = (int)sysconf(_SC_NPROCESSORS_ONLN)};
-    struct statvfs room;
-    if (statvfs(hv->memory_directory, &room) < 0)
-        return error_set_errno(err, ERROR_INTERNAL, errno, "%s", hv->memory_directory);
-    uint64_t room_bytes = (uint64_t)room.f_bavail * room.f_frsize;
-    snprintf(facts.accelerator, sizeof facts.accelerator, "%s", hv->facts.accelerator);
-    snprintf(facts.version, sizeof facts.version, "%s", hv->facts.version);
-    describe_cpu(hv, &facts);
-    facts.memory_bytes = read_memory("MemTotal");
-    facts.memory_free_bytes = read_memory("MemAvailable");
-    if (room_bytes < facts.memory_free_bytes)
-        facts.memory_free_bytes = room_bytes;
-    *out = facts;
-    return true;
-}
-
 static void copy_disks(const struct qemu_config *config, struct domain *domain)
 {
     domain->disk_count = config->disks.count;
@@ -132,6 +114,44 @@ bool qemu_inventory_list(struct hypervisor *hv, struct domain_list *out, struct 
     if (folder)
         closedir(folder);
     *out = list;
+    return true;
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The limit for all guests together, less what the present ones have. */
+static bool apply_limit(struct hypervisor *hv, struct host_facts *facts, struct error *err)
+{
+    struct domain_list domains;
+    if (!qemu_inventory_list(hv, &domains, err))
+        return false;
+    uint64_t left = hv->memory_limit_bytes;
+    for (size_t i = 0; i < domains.count; i++)
+        left -= smaller(left, domains.items[i].memory_bytes);
+    domain_list_done(&domains);
+    facts->memory_bytes = smaller(facts->memory_bytes, hv->memory_limit_bytes);
+    facts->memory_free_bytes = smaller(facts->memory_free_bytes, left);
+    return true;
+}
+
+bool qemu_inventory_facts(struct hypervisor *hv, struct host_facts *out, struct error *err)
+{
+    struct host_facts facts = {.cpus = (int)sysconf(_SC_NPROCESSORS_ONLN)};
+    struct statvfs room;
+    if (statvfs(hv->memory_directory, &room) < 0)
+        return error_set_errno(err, ERROR_INTERNAL, errno, "%s", hv->memory_directory);
+    uint64_t room_bytes = (uint64_t)room.f_bavail * room.f_frsize;
+    snprintf(facts.accelerator, sizeof facts.accelerator, "%s", hv->facts.accelerator);
+    snprintf(facts.version, sizeof facts.version, "%s", hv->facts.version);
+    describe_cpu(hv, &facts);
+    facts.memory_bytes = read_memory("MemTotal");
+    facts.memory_free_bytes = smaller(read_memory("MemAvailable"), room_bytes);
+    if (hv->memory_limit_bytes && !apply_limit(hv, &facts, err))
+        return false;
+    *out = facts;
     return true;
 }
 

@@ -67,9 +67,11 @@ class Cluster:
 
     def wait_for_hosts(self, timeout=60):
         def all_up():
+            for agent in self.agents.values():
+                assert agent.is_running(), f"agent {agent.name} ended: {agent.tail()}"
             hosts = self.api.get("/v1/hosts")["items"]
             return len([h for h in hosts if h["state"] == "up"]) == len(self.hosts)
-        shell.wait_for("all hosts up", all_up, timeout)
+        shell.wait_for("all hosts up", all_up, timeout, 0.2)
 
     def down(self):
         for guest in self.guests.values():
@@ -144,21 +146,25 @@ class Cluster:
         self.wait_for_hosts()
 
     # ---- guests
-    def boot(self, host, name, disks, memory_mib=128, rate=None, iothread=False):
-        """disks: list of (format, MiB). Returns the Guest, which writes to all its disks."""
+    def boot(self, host, name, disks, memory_mib=128, iothread=False, prefilled=None, **options):
+        """disks: list of (format, MiB), empty, or a copy of the raw file `prefilled` for the first
+        one; options of the guest as in tests/guest/README.md. Returns the Guest, which writes to all
+        its disks."""
         agent = self.agents[host]
         number = 10 + len(self.guests)
         domain = str(uuid.uuid4())
         devices = []
         for index, (image_format, mib) in enumerate(disks):
             _, path = images.create(agent.sr, image_format, mib * MIB)
+            if prefilled and index == 0:
+                images.copy_at_rest(prefilled, path)
             devices.append({"device": f"vd{chr(ord('a') + index)}", "path": str(path),
                             "format": image_format, "iothread": iothread})
         description = {
             "uuid": domain, "name": name, "memory_bytes": memory_mib * MIB, "vcpus": 1,
             "kernel": str(self.guest_files / "vmlinuz"),
             "initrd": str(self.guest_files / "initrd"),
-            "cmdline": Guest.command_line(address=self.network.address(number), rate=rate),
+            "cmdline": Guest.command_line(address=self.network.address(number), **options),
             "disks": devices,
             "vifs": [{"mac": f"52:54:00:00:00:{number:02x}", "bridge": self.network.bridge(host)}],
             "console": "console.sock", "tick": "tick.sock",
