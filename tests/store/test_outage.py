@@ -1,9 +1,11 @@
 """PostgreSQL goes away, hangs, comes back; the coordinator is killed at any moment."""
+import subprocess
 import time
 
 import pytest
 
 from crosspool_test import shell
+from crosspool_test.coordinator import Coordinator, PROGRAM
 
 from test_http import problem
 
@@ -67,21 +69,6 @@ def test_sigterm_ends_it_with_zero(coordinator, admin):
     assert time.monotonic() - begin < 10
 
 
-def test_two_coordinators_serve_one_database(coordinator, admin, postgres, tmp_path):
-    import shutil
-    from crosspool_test.coordinator import Coordinator
-    second = Coordinator(tmp_path / "second", postgres,
-                         database=coordinator.configuration["database"])
-    shutil.copytree(coordinator.state_directory, second.state_directory)
-    second.write_configuration()
-    second.start()
-    try:
-        admin.post("/v1/pools", {"name": "A"})
-        assert second.api(admin.token).get("/v1/pools/A")["name"] == "A"
-    finally:
-        second.stop()
-
-
 def test_a_database_that_was_migrated_further_makes_it_not_ready(coordinator, admin):
     coordinator.query("INSERT INTO schema_migration (version, name) VALUES (9999, 'later')")
     assert "9999" in problem(admin.request("GET", "/readyz"), 503, "unreachable")["detail"]
@@ -93,8 +80,6 @@ def test_a_database_that_was_migrated_further_makes_it_not_ready(coordinator, ad
 
 @pytest.mark.parametrize("at", [0.0, 0.02, 0.05, 0.1])
 def test_init_killed_at_any_moment_can_be_repeated(postgres, tmp_path, at):
-    import subprocess
-    from crosspool_test.coordinator import Coordinator, PROGRAM
     made = Coordinator(tmp_path / "c", postgres)
     made.write_configuration()
     process = subprocess.Popen([PROGRAM, "init", "--config", made.config_path],
