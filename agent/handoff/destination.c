@@ -118,9 +118,10 @@ static bool undo_once(struct handoff_destination *destination, struct error *err
     const struct migration_spec *spec = destination->spec;
     if (!built_destroy(environment, spec, err))
         return error_prefix(err, "destroying the half-built domain");
+    /* After a restart an undecided migration is admitted only here. */
     return spec->disks.count == 0 ||
-           receiver_reopen(environment->receivers, spec->migration, err) ||
-           err->code == ERROR_NOT_FOUND; /* it receives nothing any more: nothing to reopen */
+           (receiver_admit(environment->receivers, spec, err) &&
+            receiver_reopen(environment->receivers, spec->migration, err));
 }
 
 static bool own_once(struct handoff_destination *destination, struct error *err)

@@ -52,12 +52,10 @@ bool frame_decode(const unsigned char header[FRAME_HEADER_BYTES], struct frame *
         size = size << 8 | header[1 + i];
     const struct frame_kind *kind = find_kind(header[0]);
     if (!kind)
-        return error_set(err, ERROR_INVALID, "memory stream: there is no frame of type %u",
-                         header[0]);
+        return error_set(err, ERROR_INVALID, "there is no frame of type %u", header[0]);
     if (size < kind->least || size > kind->most)
-        return error_set(err, ERROR_INVALID,
-                         "memory stream: %s frame of %u bytes, expected %u to %u", kind->word, size,
-                         kind->least, kind->most);
+        return error_set(err, ERROR_INVALID, "%s frame of %u bytes, expected %u to %u", kind->word,
+                         size, kind->least, kind->most);
     *out = (struct frame){.type = kind->type, .size = size};
     return true;
 }
@@ -90,7 +88,7 @@ bool frame_read_whole(struct link_stream *stream, enum frame_type type, void *pa
     if (!frame_read(stream, timeout_ms, &frame, err))
         return false;
     if (frame.type != type || frame.size > room)
-        return error_set(err, ERROR_INVALID, "memory stream: %s frame of %u bytes, expected %s",
+        return error_set(err, ERROR_INVALID, "%s frame of %u bytes, expected %s",
                          frame_type_name(frame.type), frame.size, frame_type_name(type));
     if (!link_read_all(stream, payload, frame.size, timeout_ms, err))
         return false;
@@ -111,13 +109,13 @@ bool frame_decode_failure(const char *payload, size_t size, struct error *failur
     char text[FRAME_FAILURE_LIMIT + 1] = {0};
     enum error_code code;
     if (size > FRAME_FAILURE_LIMIT)
-        return error_set(err, ERROR_INVALID, "memory stream: failure of %zu bytes", size);
+        return error_set(err, ERROR_INVALID, "failure of %zu bytes", size);
     memcpy(text, payload, size);
     char *end = strchr(text, '\n');
     if (end)
         *end = '\0';
     if (!end || !error_code_parse(text, &code))
-        return error_set(err, ERROR_INVALID, "memory stream: failure without a known code");
+        return error_set(err, ERROR_INVALID, "failure without a known code");
     for (char *c = end + 1; *c; c++) /* it goes to logs and to the operator */
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             *c = '?';

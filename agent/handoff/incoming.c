@@ -185,8 +185,7 @@ static bool write_pipe(int fd, const unsigned char *data, size_t size, struct er
 
 static bool unexpected(const struct frame *frame, struct error *err)
 {
-    return error_set(err, ERROR_INVALID, "memory stream: %s frame out of order",
-                     frame_type_name(frame->type));
+    return error_set(err, ERROR_INVALID, "%s frame out of order", frame_type_name(frame->type));
 }
 
 static bool take_config(struct incoming *incoming, const struct frame *frame, struct error *err)
@@ -269,8 +268,9 @@ static bool take_next(struct incoming *incoming, struct error *err)
 {
     struct frame frame;
     if (!frame_read(incoming->stream, -1, &frame, err) ||
-        !link_read_all(incoming->stream, incoming->buffer, frame.size, -1, err) ||
-        !take_frame(incoming, &frame, err))
+        !link_read_all(incoming->stream, incoming->buffer, frame.size, -1, err))
+        return error_prefix(err, "memory stream");
+    if (!take_frame(incoming, &frame, err))
         return false;
     destination_advance(incoming->destination, RECEIVE_STREAM);
     return true;

@@ -83,8 +83,7 @@ static bool take_frame(struct outgoing *outgoing, const struct frame *frame, str
     if (frame->type == FRAME_FAILED)
         return take_failure(outgoing, frame, err);
     if (!is_known)
-        return error_set(err, ERROR_INVALID, "memory stream: unexpected %s frame",
-                         frame_type_name(frame->type));
+        return error_set(err, ERROR_INVALID, "unexpected %s frame", frame_type_name(frame->type));
     pthread_mutex_lock(&outgoing->mutex);
     outgoing->heard |= 1U << frame->type;
     outgoing->last_heard_ms = clock_monotonic_ms();
@@ -100,6 +99,7 @@ static void *run_reader(void *context)
     struct error err;
     while (frame_read(outgoing->stream, -1, &frame, &err) && take_frame(outgoing, &frame, &err))
         ;
+    error_prefix(&err, "memory stream");
     fail(outgoing, &err, false);
     return NULL;
 }
@@ -180,6 +180,7 @@ static void *run_pump(void *context)
     bool is_done = pump_all(outgoing, buffer, &err);
     close(outgoing->pipe);
     if (!is_done) {
+        error_prefix(&err, "memory stream");
         fail(outgoing, &err, false);
         return NULL;
     }

@@ -236,8 +236,10 @@ static bool pass_point_of_no_return(struct handoff_source *source, struct error 
     source->is_released = !source->is_cancelled && !outgoing_has_failed(source->outgoing);
     bool is_released = source->is_released;
     pthread_mutex_unlock(&source->mutex);
-    if (!is_released)
-        return error_set(err, ERROR_CANCELLED, "the handoff ended right before its release");
+    if (!is_released) {
+        error_set(err, ERROR_CANCELLED, "the handoff was cancelled");
+        return outgoing_failure(source->outgoing, err);
+    }
     /* The one fsync of the source inside the pause. */
     if (put_record(source, HANDOFF_RELEASED, err))
         return true;
