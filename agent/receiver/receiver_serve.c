@@ -107,15 +107,27 @@ static bool end_older(struct serving *s, struct error *err)
     return true;
 }
 
-/* A receiver lives through epochs; one that died is replaced by one that admits none before this.
- */
-static bool ready_server(struct serving *s, struct error *err)
+/* A receiver lives through epochs as long as it is sound: one that is dying, whose block server is
+ * gone, or that could not write, does not flush the epoch before. */
+static bool is_sound(struct received_disk *disk, int64_t epoch_before)
+{
+    struct error why;
+    if (!disk->server || !image_server_is_alive(disk->server))
+        return false;
+    bool is_flushed = image_server_flush(disk->server, epoch_before, &why);
+    if (!is_flushed)
+        log_warning("the receiver is replaced: %s", why.text);
+    return is_flushed;
+}
+
+/* One that is not sound is replaced by one that admits no epoch before this. */
+static bool ready_server(struct serving *s, int64_t epoch_before, struct error *err)
 {
     struct received_disk *disk = s->disk;
     const struct spec_vdi *vdi = &disk->spec.destination;
     char path[LIMIT_PATH + 1];
     enum image_format format;
-    if (disk->server && image_server_is_alive(disk->server))
+    if (is_sound(disk, epoch_before))
         return true;
     if (!image_server_stop(take(disk->server), err) ||
         !sr_set_locate(s->set->srs, vdi->sr, vdi->vdi, path, &format, err))
@@ -143,11 +155,12 @@ static bool begin_epoch(struct serving *s, struct error *err)
     if (!journal_raise(s->set->journal, name, s->hello->epoch, err))
         return false;
     pthread_mutex_lock(&s->set->mutex);
+    int64_t epoch_before = s->disk->epoch;
     s->disk->epoch = s->hello->epoch;
     s->disk->is_flushed = false;
     bool is_alone = end_older(s, err);
     pthread_mutex_unlock(&s->set->mutex);
-    return is_alone && ready_server(s, err);
+    return is_alone && ready_server(s, epoch_before, err);
 }
 
 /* With the mutex held, which is released in between. */

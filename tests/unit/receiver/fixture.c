@@ -3,6 +3,7 @@
 
 #include "agent/process/child.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -163,6 +164,26 @@ int fixture_ledger_count(void)
     return count;
 }
 
+static bool is_gone(pid_t pid)
+{
+    auto_free char *path = memory_format("/proc/%d/stat", pid);
+    auto_free char *text = NULL;
+    struct error none;
+    if (!file_read(path, 4096, &text, NULL, &none))
+        return true;
+    const char *state = strrchr(text, ')');
+    return state && state[2] == 'Z';
+}
+
+/* Returns when it is gone: until then its sockets may still accept. */
+static void kill_process(pid_t pid)
+{
+    cr_assert_eq(kill(pid, SIGKILL), 0);
+    for (int i = 0; i < 1000 && !is_gone(pid); i++)
+        clock_sleep_ms(5);
+    cr_assert(is_gone(pid));
+}
+
 void fixture_kill(const char *program, const char *word)
 {
     auto_free char *output = NULL;
@@ -170,7 +191,7 @@ void fixture_kill(const char *program, const char *word)
     const char *argv[] = {"pgrep", "-f", pattern, NULL};
     cr_assert(child_run(argv, 10000, 65536, &output, &err), "%s", err.text);
     for (char *line = strtok(output, "\n"); line; line = strtok(NULL, "\n"))
-        cr_assert_eq(kill((pid_t)strtol(line, NULL, 10), SIGKILL), 0);
+        kill_process((pid_t)strtol(line, NULL, 10));
 }
 
 bool fixture_try(enum fixture_peer peer, const struct link_hello *hello, struct fixture_stream *out,

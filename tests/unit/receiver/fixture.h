@@ -29,7 +29,7 @@ char *fixture_image(int disk);
 void fixture_run(const char *command);
 /* Objects of the migration in the ledger that are receivers or sockets. */
 int fixture_ledger_count(void);
-/* SIGKILL to processes whose command line holds both words. */
+/* SIGKILL to processes of the fixture by program and a word of the command line; waits. */
 void fixture_kill(const char *program, const char *word);
 
 enum fixture_peer { FIXTURE_SOURCE, FIXTURE_STRANGER };

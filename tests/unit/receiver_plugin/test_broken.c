@@ -53,6 +53,21 @@ static int late_join(struct late_write *late)
     return late->outcome;
 }
 
+/* True when the scenario loses data with the fault at least once: a late write can be too late on a
+ * busy machine. With the sound module it never does. */
+static bool is_noticed(bool (*scenario)(const char *fault), const char *fault)
+{
+    bool is_lost = false;
+    cr_assert(scenario("break=none"), "the sound module lost data");
+    for (int i = 0; i < 5 && !is_lost; i++) {
+        nbdkit_run_stop(&run);
+        cr_assert_eq(truncate(run.file, 0), 0);
+        cr_assert_eq(truncate(run.file, MIB), 0);
+        is_lost = !scenario(fault);
+    }
+    return is_lost;
+}
+
 static bool mirrored_data_survives_a_later_stale_copy(const char *fault)
 {
     start(fault, "copy_delay_ms=0");
@@ -67,9 +82,7 @@ static bool mirrored_data_survives_a_later_stale_copy(const char *fault)
 
 Test(broken, ignored_marks_are_noticed)
 {
-    cr_assert(mirrored_data_survives_a_later_stale_copy("break=none"));
-    nbdkit_run_stop(&run);
-    cr_assert_not(mirrored_data_survives_a_later_stale_copy("break=mask"));
+    cr_assert(is_noticed(mirrored_data_survives_a_later_stale_copy, "break=mask"));
 }
 
 static bool neighbours_of_a_mirrored_sector_are_copied(const char *fault)
@@ -86,11 +99,7 @@ static bool neighbours_of_a_mirrored_sector_are_copied(const char *fault)
 
 Test(broken, coarse_marks_are_noticed)
 {
-    cr_assert(neighbours_of_a_mirrored_sector_are_copied("break=none"));
-    nbdkit_run_stop(&run);
-    cr_assert_eq(truncate(run.file, 0), 0);
-    cr_assert_eq(truncate(run.file, MIB), 0);
-    cr_assert_not(neighbours_of_a_mirrored_sector_are_copied("break=sector"));
+    cr_assert(is_noticed(neighbours_of_a_mirrored_sector_are_copied, "break=sector"));
 }
 
 static bool mirrored_data_survives_a_copy_in_flight(const char *fault)
@@ -109,9 +118,7 @@ static bool mirrored_data_survives_a_copy_in_flight(const char *fault)
 
 Test(broken, missing_lock_is_noticed)
 {
-    cr_assert(mirrored_data_survives_a_copy_in_flight("break=none"));
-    nbdkit_run_stop(&run);
-    cr_assert_not(mirrored_data_survives_a_copy_in_flight("break=lock"));
+    cr_assert(is_noticed(mirrored_data_survives_a_copy_in_flight, "break=lock"));
 }
 
 /* Bytes that an old mirror connection still has in flight when the next epoch begins. */
@@ -151,15 +158,11 @@ static bool bytes_sent_after_the_next_epoch_began_are_refused(const char *fault)
 
 Test(broken, missing_drain_is_noticed)
 {
-    cr_assert(late_mirror_bytes_are_drained_before_the_next_epoch("break=none"));
-    nbdkit_run_stop(&run);
-    cr_assert_not(late_mirror_bytes_are_drained_before_the_next_epoch("break=fence"));
+    cr_assert(is_noticed(late_mirror_bytes_are_drained_before_the_next_epoch, "break=fence"));
 }
 
 Test(broken, missing_fence_is_noticed)
 {
-    cr_assert(bytes_sent_after_the_next_epoch_began_are_refused("break=none"));
-    nbdkit_run_stop(&run);
-    cr_assert_not(bytes_sent_after_the_next_epoch_began_are_refused("break=fence"));
+    cr_assert(is_noticed(bytes_sent_after_the_next_epoch_began_are_refused, "break=fence"));
 }
 #endif

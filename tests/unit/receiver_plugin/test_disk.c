@@ -9,6 +9,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,7 +36,7 @@ TestSuite(disk, .init = make_file, .fini = remove_file, .timeout = 30);
 struct faulty {
     struct backend base;
     int write_failure, flush_failure;
-    int flushes;
+    atomic_int flushes;
 };
 static int faulty_write(struct backend *backend, const void *data, size_t size, uint64_t offset)
 {
@@ -50,7 +51,7 @@ static int faulty_zero(struct backend *backend, uint64_t size, uint64_t offset, 
 static int faulty_flush(struct backend *backend)
 {
     struct faulty *faulty = (struct faulty *)backend;
-    faulty->flushes++;
+    atomic_fetch_add(&faulty->flushes, 1);
     return faulty->flush_failure;
 }
 static void faulty_close(struct backend *backend)
@@ -227,9 +228,11 @@ Test(disk, the_flusher_flushes_after_writes_and_rests_otherwise)
     struct disk_client mirror = attach(disk, "mirror.1");
     cr_assert(disk_start_flusher(disk, &err), "%s", err.text);
     cr_assert_eq(disk_write(disk, &mirror, data, 512, 0, false), 0);
-    usleep(2600000);
+    for (int i = 0; i < 1500 && atomic_load(&faulty.flushes) == 0; i++)
+        usleep(10000);
+    usleep(2200000);
     disk_stop_flusher(disk);
-    cr_assert_eq(faulty.flushes, 1);
+    cr_assert_eq(atomic_load(&faulty.flushes), 1);
     disk_close(disk);
 }
 
