@@ -1,5 +1,6 @@
 """Two pools with one host each, made once for all scenario tests; each test boots its own guest."""
 import itertools
+import json
 
 import pytest
 
@@ -11,7 +12,7 @@ numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def installation():
     cluster = Cluster({"A": ["a1"], "B": ["b1"]}, tag="cps",
-                      coordinator_options={"host_lost_after_s": 4})
+                      coordinator_options={"host_lost_after_s": 8})
     try:
         yield cluster.up()
     finally:
@@ -29,3 +30,19 @@ def cluster(installation):
 @pytest.fixture
 def name():
     return f"g{next(numbers)}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test shows what the daemons said last."""
+    outcome = yield
+    report = outcome.get_result()
+    cluster = item.funcargs.get("cluster") if hasattr(item, "funcargs") else None
+    if report.failed and cluster is not None:
+        for title, process in [("coordinator", cluster.coordinator), *cluster.agents.items()]:
+            report.sections.append((f"log of {title}", process.tail(25)))
+        try:
+            moves = cluster.api.get("/v1/migrations?limit=3")["items"]
+        except (OSError, AssertionError) as away:
+            moves = [repr(away)]
+        report.sections.append(("last migrations", "\n".join(json.dumps(m)[:3000] for m in moves)))
