@@ -238,14 +238,16 @@ static bool start(struct agent *agent, struct error *err)
            step_engine_resume(agent->engine, err) && start_client(agent, err);
 }
 
-static void close_transfers(struct registry *registry)
+static void close_transfers(struct step_environment *environment)
 {
+    struct registry *registry = environment->registry;
     char(*names)[UUID_SIZE] = NULL;
     size_t count = registry ? registry_list(registry, &names) : 0;
     for (size_t i = 0; i < count; i++) {
         struct transfer *transfer = registry_take(registry, names[i], SLOT_TRANSFER);
         if (transfer)
             transfer_close(transfer);
+        step_drop_handoff_progress(environment, names[i]);
     }
     free(names);
 }
@@ -260,7 +262,7 @@ static void stop(struct agent *agent)
     }
     if (agent->server)
         link_server_close(agent->server);
-    close_transfers(agent->environment.registry);
+    close_transfers(&agent->environment);
     registry_free(agent->environment.registry);
     step_engine_close(agent->engine);
     if (agent->receivers)

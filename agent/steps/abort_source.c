@@ -50,6 +50,7 @@ bool step_abort_source(struct step_run *run, const struct step *step, struct ste
         return false;
     bool is_done = transfer_abort(transfer, err);
     transfer_close(transfer);
+    step_drop_handoff_progress(environment, spec->migration);
     return is_done && failpoint("abort-source.traces-removed", err) &&
            journal_forget(environment->handoff.journal, spec->migration, err);
 }

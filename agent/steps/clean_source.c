@@ -80,6 +80,7 @@ static bool finish_transfer(struct step_environment *environment, const struct m
         return false;
     bool is_done = transfer_finish(transfer, err);
     transfer_close(transfer);
+    step_drop_handoff_progress(environment, spec->migration);
     return is_done;
 }
 

@@ -1,6 +1,9 @@
 /* The table of handlers and what several of them need. */
 #include "agent/steps/handlers.h"
 
+#include "base/memory.h"
+
+#include <stdlib.h>
 #include <string.h>
 
 step_handler *const step_handlers[] = {
@@ -43,6 +46,21 @@ bool step_take_transfer(struct step_environment *environment, const struct migra
         return false;
     *out = transfer;
     return true;
+}
+
+void step_keep_handoff_progress(struct step_environment *environment, const char *migration,
+                                struct handoff_source *source)
+{
+    struct migration_progress *last = memory_alloc(sizeof *last);
+    handoff_source_progress(source, last);
+    step_drop_handoff_progress(environment, migration);
+    if (!registry_put(environment->registry, migration, SLOT_HANDOFF_PROGRESS, last))
+        free(last);
+}
+
+void step_drop_handoff_progress(struct step_environment *environment, const char *migration)
+{
+    free(registry_take(environment->registry, migration, SLOT_HANDOFF_PROGRESS));
 }
 
 bool step_source_record(struct step_environment *environment, const struct migration_spec *spec,

@@ -36,6 +36,10 @@ bool step_borrow_transfer(struct step_environment *environment, const struct mig
 /* The same, taken out of the registry: the caller closes it. */
 bool step_take_transfer(struct step_environment *environment, const struct migration_spec *spec,
                         struct transfer **out, struct error *err) must_check;
+/* What the ended handoff said of itself last is kept until the migration ends at its source. */
+void step_keep_handoff_progress(struct step_environment *environment, const char *migration,
+                                struct handoff_source *source);
+void step_drop_handoff_progress(struct step_environment *environment, const char *migration);
 /* The source's handoff record. */
 bool step_source_record(struct step_environment *environment, const struct migration_spec *spec,
                         struct handoff_record *out, struct error *err) must_check;

@@ -27,6 +27,7 @@ static bool hand_off(struct step_run *run, const struct step *step, struct hando
     step_run_on_stop(run, stop_source, source);
     bool is_done = handoff_source_run(source, result, err);
     step_run_on_stop(run, NULL, NULL);
+    step_keep_handoff_progress(environment, migration, source);
     registry_take(environment->registry, migration, SLOT_HANDOFF_SOURCE);
     return is_done;
 }

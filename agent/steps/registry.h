@@ -10,6 +10,7 @@
 enum registry_slot {
     SLOT_TRANSFER,            /* struct transfer, from the transfer step to abort or clean */
     SLOT_HANDOFF_SOURCE,      /* struct handoff_source, while the handoff step runs */
+    SLOT_HANDOFF_PROGRESS,    /* struct migration_progress without lists: the last of it */
     SLOT_HANDOFF_DESTINATION, /* struct handoff_destination, while the receive step runs */
     SLOT_COUNT,
 };

@@ -7,6 +7,19 @@
 
 #include <string.h>
 
+/* Memory and pause stay known after the handoff; the phase is then somebody else's. */
+static void add_last_handoff(struct registry *registry, const char *migration,
+                             struct migration_progress *out)
+{
+    const struct migration_progress *last =
+        registry_borrow(registry, migration, SLOT_HANDOFF_PROGRESS);
+    if (!last)
+        return;
+    out->memory = last->memory;
+    out->pause_us = last->pause_us;
+    registry_return(registry, migration, SLOT_HANDOFF_PROGRESS);
+}
+
 static bool read_one(struct step_environment *environment, const char *migration,
                      struct migration_progress *out)
 {
@@ -17,6 +30,8 @@ static bool read_one(struct step_environment *environment, const char *migration
         transfer_progress(transfer, out);
     if (source)
         handoff_source_progress(source, out);
+    else
+        add_last_handoff(registry, migration, out);
     if (transfer)
         registry_return(registry, migration, SLOT_TRANSFER);
     if (source)
