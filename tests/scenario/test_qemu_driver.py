@@ -29,11 +29,13 @@ class Bench:
         self.hosts = [folder / "a", folder / "b"]
         self.uuid = str(uuid.uuid4())
         self.disks = []
+        self.vifs = [[], []]  # (mac, bridge) at each host
+        self.inside = []  # command prefix of a network namespace
         self.home = 0
 
     def drive(self, host, *words, check=True, **more):
-        return subprocess.run([DRIVE, self.hosts[host], *map(str, words)], check=check, text=True,
-                              capture_output=True, timeout=120, **more)
+        return subprocess.run([*self.inside, DRIVE, self.hosts[host], *map(str, words)],
+                              check=check, text=True, capture_output=True, timeout=120, **more)
 
     def place(self, host):
         return self.hosts[host] / "domains" / self.uuid
@@ -46,8 +48,10 @@ class Bench:
         self.disks.append((path, form))
 
     def map_file(self):
+        """Where the parts of the domain are at the host where it is not."""
         path = self.folder / "map.json"
-        path.write_text(json.dumps({"vifs": [], "disks": [
+        vifs = [{"mac": mac, "bridge": bridge} for mac, bridge in self.vifs[1 - self.home]]
+        path.write_text(json.dumps({"vifs": vifs, "disks": [
             {"device": "vd" + chr(ord("a") + i), "path": str(file), "format": form}
             for i, (file, form) in enumerate(self.disks)]}))
         return path
@@ -55,7 +59,7 @@ class Bench:
     def boot(self, **options):
         description = self.folder / "domain.json"
         description.write_text(json.dumps(
-            guests.domain(self.uuid, "driven", self.disks, **options)))
+            guests.domain(self.uuid, "driven", self.disks, self.vifs[self.home], **options)))
         self.drive(self.home, "boot", description)
         guest = Guest("driven", self.place(self.home))
         guest.expect_at(self.place(1 - self.home))
@@ -224,3 +228,43 @@ def test_boot_refuses_a_domain_that_runs_and_starts_one_that_ended(bench):
     guest.wait_ready()
     assert guest.verify().ok
     guest.close()
+
+
+@pytest.fixture
+def switches():
+    """Two bridges joined by a wire, in a network namespace of their own that has an address there."""
+    name = f"qd-{os.getpid()}"
+    inside = ["ip", "netns", "exec", name]
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        for words in ("add lan-a type bridge", "add lan-b type bridge",
+                      "add wire-a type veth peer name wire-b", "set wire-a master lan-a up",
+                      "set wire-b master lan-b up", "set lan-a up", "set lan-b up"):
+            subprocess.run([*inside, "ip", "link", *words.split()], check=True)
+        subprocess.run([*inside, "ip", "address", "add", "10.99.0.1/24", "dev", "lan-a"], check=True)
+        yield inside
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+def taps(inside):
+    text = subprocess.run([*inside, "ip", "-o", "link", "show", "type", "tun"], check=True,
+                          capture_output=True, text=True).stdout
+    return text.splitlines()
+
+
+def test_the_network_follows_the_guest(switches, bench):
+    bench.inside = switches
+    bench.vifs = [[("52:54:00:00:99:02", "lan-a")], [("52:54:00:00:99:02", "lan-b")]]
+    bench.add_disk("raw", 32)
+    guest = bench.boot(address="10.99.0.2")
+    ping = [*switches, "ping", "-n", "-c", "3", "-i", "0.2", "-W", "3", "10.99.0.2"]
+    for bridge in ("lan-a", "lan-b", "lan-a"):
+        subprocess.run(ping, check=True, capture_output=True)
+        found = taps(switches)
+        assert len(found) == 1 and f"master {bridge} " in found[0], found
+        bench.move(guest)
+    subprocess.run(ping, check=True, capture_output=True)
+    guest.close()
+    bench.drive(bench.home, "destroy", bench.uuid)
+    assert not taps(switches)
