@@ -130,8 +130,7 @@ static bool try_accelerator(const char *run_directory, const char *accelerator, 
     return is_good;
 }
 
-static bool read_cache(const char *path, const char *version, const char *wanted,
-                       struct qemu_facts *facts)
+static bool read_cache(const char *path, const char *version, struct qemu_facts *facts)
 {
     struct error err;
     auto_free char *text = NULL;
@@ -140,7 +139,7 @@ static bool read_cache(const char *path, const char *version, const char *wanted
     if (!file_read(path, FACTS_LIMIT, &text, &size, &err) ||
         !json_decode_text(text, size, facts_fields, &known, &err))
         return false;
-    if (strcmp(known.version, version) != 0 || (wanted && strcmp(known.accelerator, wanted) != 0))
+    if (strcmp(known.version, version) != 0)
         return false;
     *facts = known;
     return true;
@@ -166,12 +165,14 @@ bool qemu_host_probe(const char *run_directory, const char *wanted, struct qemu_
                      struct error *err)
 {
     struct qemu_facts found = {0};
-    auto_free char *path = memory_format("%s/qemu-facts.json", run_directory);
+    /* each wish has its own answer: what was found for "tcg" says nothing of the best */
+    auto_free char *path =
+        memory_format("%s/qemu-facts-%s.json", run_directory, wanted ? wanted : "best");
     if (wanted && strcmp(wanted, "kvm") != 0 && strcmp(wanted, "tcg") != 0)
         return error_set(err, ERROR_INVALID, "accelerator: expected \"kvm\" or \"tcg\"");
     if (!read_version(found.version, err))
         return false;
-    if (read_cache(path, found.version, wanted, facts))
+    if (read_cache(path, found.version, facts))
         return true;
     if (!ask(run_directory, wanted, &found, err))
         return false;
