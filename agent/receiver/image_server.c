@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <libnbd.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -146,7 +147,7 @@ static struct image_server *new_server(const struct image_server_config *config)
 {
     struct image_server *server = memory_alloc(sizeof *server);
     server->journal = config->journal;
-    strcpy(server->migration, config->migration);
+    snprintf(server->migration, sizeof server->migration, "%s", config->migration);
     auto_free char *stem =
         memory_format("%s/%s-%d", config->directory, config->migration, config->disk);
     server->nbd_path = memory_format("%s.nbd", stem);
@@ -183,7 +184,7 @@ bool image_server_is_alive(struct image_server *server)
 bool image_server_connect(const struct image_server *server, int *fd, struct error *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    strcpy(address.sun_path, server->nbd_path);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", server->nbd_path);
     auto_close int made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (made < 0 || connect(made, (struct sockaddr *)&address, sizeof address) < 0)
         return error_set_errno(err, ERROR_MIRROR_LOST, errno, "receiver %s", server->nbd_path);

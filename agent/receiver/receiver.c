@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -93,8 +94,8 @@ static bool load(struct receiver_set *set, struct received_migration *migration,
 bool receiver_admit(struct receiver_set *set, const struct migration_spec *spec, struct error *err)
 {
     struct received_migration *added = memory_alloc(sizeof *added);
-    strcpy(added->id, spec->migration);
-    strcpy(added->source, spec->source.id);
+    snprintf(added->id, sizeof added->id, "%s", spec->migration);
+    snprintf(added->source, sizeof added->source, "%s", spec->source.id);
     added->disk_count = spec->disks.count;
     added->disks = memory_array(added->disk_count, sizeof *added->disks);
     for (size_t i = 0; i < added->disk_count; i++)
@@ -325,7 +326,7 @@ void receiver_set_close(struct receiver_set *set)
     pthread_mutex_lock(&set->mutex);
     while (set->first && is_free) {
         char id[UUID_SIZE];
-        strcpy(id, set->first->id);
+        snprintf(id, sizeof id, "%s", set->first->id);
         is_free = end_migration(set, id);
     }
     pthread_mutex_unlock(&set->mutex);

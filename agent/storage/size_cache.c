@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <search.h>
+#include <stdio.h>
 #include <string.h>
 
 struct image_entry {
@@ -53,7 +54,7 @@ static struct image_entry *find_or_add(struct size_cache *cache, const char *vdi
                                        enum image_format format)
 {
     struct image_entry *entry = memory_alloc(sizeof *entry);
-    strcpy(entry->vdi, vdi);
+    snprintf(entry->vdi, sizeof entry->vdi, "%s", vdi);
     entry->format = format;
     struct image_entry **found = tsearch(entry, &cache->tree, compare);
     if (!found)

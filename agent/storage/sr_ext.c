@@ -16,6 +16,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -98,8 +99,8 @@ static bool ext_open(const char *name, const char *location, struct sr **out, st
             return false;
     }
     struct sr *sr = memory_alloc(sizeof *sr);
-    strcpy(sr->name, name);
-    strcpy(sr->id, marker.id);
+    snprintf(sr->name, sizeof sr->name, "%s", name);
+    snprintf(sr->id, sizeof sr->id, "%s", marker.id);
     sr->location = memory_copy_text(location);
     sr->sizes = size_cache_new();
     pthread_mutex_init(&sr->mutex, NULL);
@@ -145,7 +146,7 @@ static bool parse_file_name(const char *file_name, char vdi[UUID_SIZE], enum ima
         return false;
     for (int i = 0; i < FORMAT_COUNT; i++) {
         if (strcmp(file_name + UUID_SIZE, image_extension(i)) == 0) {
-            strcpy(vdi, id);
+            snprintf(vdi, UUID_SIZE, "%s", id);
             *format = (enum image_format)i;
             return true;
         }
@@ -197,7 +198,7 @@ static bool measure(struct sr *sr, const char *vdi, enum image_format format,
         return errno == ENOENT || error_set_errno(err, ERROR_INTERNAL, errno, "%s", path);
     *out =
         (struct inventory_vdi){.format = format, .allocated_bytes = (uint64_t)info.st_blocks * 512};
-    strcpy(out->id, vdi);
+    snprintf(out->id, sizeof out->id, "%s", vdi);
     *is_whole = size_cache_get(sr->sizes, vdi, path, format, &out->size_bytes) &&
                 out->size_bytes <= (uint64_t)LIMIT_SIZE_BYTES;
     return true;
@@ -277,8 +278,8 @@ static bool ext_scan(struct sr *sr, struct inventory_sr *out, struct error *err)
     }
     if (list.count)
         qsort(list.items, list.count, sizeof *list.items, by_id);
-    strcpy(found.id, sr->id);
-    strcpy(found.name, sr->name);
+    snprintf(found.id, sizeof found.id, "%s", sr->id);
+    snprintf(found.name, sizeof found.name, "%s", sr->name);
     found.vdis = (struct json_array){list.items, list.count};
     *out = found;
     return true;
@@ -397,7 +398,7 @@ static bool ext_locate(struct sr *sr, const char *vdi, char path[LIMIT_PATH + 1]
     if (strlen(where) > LIMIT_PATH)
         return error_set(err, ERROR_INVALID, "path of VDI %s: longer than %d bytes", vdi,
                          LIMIT_PATH);
-    strcpy(path, where);
+    snprintf(path, LIMIT_PATH + 1, "%s", where);
     *format = found;
     return true;
 }

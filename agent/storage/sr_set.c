@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 struct member {
@@ -60,11 +61,11 @@ static bool open_member(struct sr_set *set, const struct sr_config *config, stru
         return error_set(err, ERROR_INVALID, "SR type \"%s\": expected \"ext\"", config->type);
     if (!member->driver->open(config->name, config->location, &member->sr, err))
         return false;
-    strcpy(member->name, config->name);
+    snprintf(member->name, sizeof member->name, "%s", config->name);
     struct inventory_sr found;
     bool is_fine = member->driver->scan(member->sr, &found, err);
     if (is_fine) {
-        strcpy(member->id, found.id);
+        snprintf(member->id, sizeof member->id, "%s", found.id);
         release_vdis(&found);
         is_fine = check_unique(set, member, err);
     }
@@ -114,7 +115,7 @@ static bool scan_member(struct member *member, struct inventory_sr *out)
     }
     if (strcmp(member->complaint, err.text) != 0)
         log_warning("left out of the inventory: %s", err.text);
-    strcpy(member->complaint, err.text);
+    snprintf(member->complaint, sizeof member->complaint, "%s", err.text);
     return false;
 }
 
@@ -166,7 +167,7 @@ bool sr_set_identify(struct sr_set *set, const char *path, char sr[UUID_SIZE], c
     for (size_t i = 0; i < set->count; i++) {
         struct member *member = &set->members[i];
         if (member->driver->identify(member->sr, path, vdi)) {
-            strcpy(sr, member->id);
+            snprintf(sr, UUID_SIZE, "%s", member->id);
             return true;
         }
     }
