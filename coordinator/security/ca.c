@@ -95,8 +95,10 @@ static bool renew_server(const char *directory, const char *ca_certificate, cons
     auto_free char *serial = NULL;
     if (!x509_issue(ca_certificate, ca_key, csr, &issue, &certificate, &serial, err))
         return error_prefix(err, "server certificate");
+    /* the CA goes along, so that an agent that knows its fingerprint can recognize it */
+    auto_free char *chain = memory_format("%s%s", certificate, ca_certificate);
     auto_free char *path = path_of(directory, "server.pem");
-    return file_write(path, 0644, certificate, strlen(certificate), err);
+    return file_write(path, 0644, chain, strlen(chain), err);
 }
 
 bool ca_init(const char *state_directory, const struct json_array *names, struct error *err)
