@@ -315,8 +315,9 @@ static const struct preflight_sr *target_sr(const struct preflight_input *in,
 }
 
 static void check_sr_room(const struct preflight_input *in, const struct preflight_host *host,
-                          const struct preflight_sr *sr, struct list *list)
+                          size_t index, struct list *list)
 {
+    const struct preflight_sr *sr = &host->srs[index];
     uint64_t needed = 0;
     for (size_t i = 0; i < in->disk_count; i++) {
         const struct preflight_disk *disk = &in->disks[i];
@@ -349,7 +350,7 @@ static void check_targets(const struct preflight_input *in, const struct preflig
         fix(b, "map it to an SR of host %.80s (GET /v1/srs)", host->name);
     }
     for (size_t i = 0; i < host->sr_count; i++)
-        check_sr_room(in, host, &host->srs[i], list);
+        check_sr_room(in, host, i, list);
     for (size_t i = 0; i < in->vif_count; i++) {
         const struct preflight_vif *vif = &in->vifs[i];
         const char *word = mapping_network_of(&in->mapping, vif->mac, vif->network);

@@ -113,7 +113,7 @@ static bool sweep(struct scheduler *scheduler, struct error *err)
 static void sweep_once(struct scheduler *scheduler)
 {
     int64_t now = clock_monotonic_ms();
-    int64_t longest_gap = 5 * SWEEP_MS;
+    const int64_t longest_gap = INT64_C(5) * SWEEP_MS;
     if (scheduler->has_failed || now - scheduler->last_sweep_ms > longest_gap)
         scheduler->listening_since_ms = now;
     struct error err;

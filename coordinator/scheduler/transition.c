@@ -18,7 +18,7 @@ bool transaction_run(struct db *db, transaction_work *work, void *context, struc
         db_rollback(db);
         if (err->code != ERROR_TIMEOUT || attempt == TRANSACTION_ATTEMPTS)
             return false;
-        clock_sleep_ms(10 * attempt);
+        clock_sleep_ms((int64_t)10 * attempt);
     }
 }
 
@@ -28,13 +28,12 @@ static bool passes(const struct error *why)
     return error_is_transient(why->code) || why->code == ERROR_CANCELLED;
 }
 
-static const struct error no_reason = {ERROR_INTERNAL, "it failed without a reason"};
-
 /* Why this handoff or earlier step failed, out of what both ends say: a reason that lasts comes
- * before one that passes, and that before "cancelled". */
+ * before one that passes, and that before "cancelled". *is_known: anybody gave one. */
 static bool find_cause(struct db *db, const struct migration_row *row, const struct error *why,
-                       struct error *cause, struct error *err)
+                       struct error *cause, bool *is_known, struct error *err)
 {
+    static const struct error no_reason = {ERROR_INTERNAL, "it failed without a reason"};
     bool has_failed = false;
     struct error received;
     if (!step_store_receive_error(db, row->id, row->epoch, &has_failed, &received, err))
@@ -42,10 +41,11 @@ static bool find_cause(struct db *db, const struct migration_row *row, const str
     *cause = why ? *why : no_reason;
     if (has_failed && (!why || !passes(&received) || why->code == ERROR_CANCELLED))
         *cause = received;
+    *is_known = why || has_failed;
     return true;
 }
 
-/* A handoff that failed is worth another epoch when the cause passes. */
+/* A handoff that failed is worth another epoch unless an end gave a reason that lasts. */
 static bool can_repeat(struct db *db, const struct migration_row *row, const struct error *why,
                        bool *result, struct error *err)
 {
@@ -53,9 +53,10 @@ static bool can_repeat(struct db *db, const struct migration_row *row, const str
     if (row->is_cancel_requested || row->epoch >= MIGRATION_EPOCHS)
         return true;
     struct error cause;
-    if (!find_cause(db, row, why, &cause, err))
+    bool is_known = false;
+    if (!find_cause(db, row, why, &cause, &is_known, err))
         return false;
-    *result = passes(&cause) && (!why || passes(why));
+    *result = !is_known || (passes(&cause) && (!why || passes(why)));
     return true;
 }
 
@@ -84,7 +85,8 @@ static bool keep_error(struct db *db, const struct migration_row *row, const str
                        struct error *err)
 {
     struct error cause;
-    return find_cause(db, row, why, &cause, err) &&
+    bool is_known = false;
+    return find_cause(db, row, why, &cause, &is_known, err) &&
            migration_store_set_error(db, row->id, &cause, err);
 }
 

@@ -183,7 +183,8 @@ static bool load_networks(struct db *db, const char *pool, struct preflight_inpu
             continue;
         host->networks =
             memory_resize(host->networks, host->network_count + 1, sizeof *host->networks);
-        COPY(host->networks[host->network_count++].name, rows, i, "name");
+        COPY(host->networks[host->network_count].name, rows, i, "name");
+        host->network_count++;
     }
     return true;
 }
