@@ -4,7 +4,7 @@
 
 #include "coordinator/http/http.h"
 
-/* health.c, metrics.c, openapi.c: no database connection is given to open routes */
+/* health.c, metrics.c, openapi.c */
 http_handler api_health;
 http_handler api_ready;
 http_handler api_metrics;

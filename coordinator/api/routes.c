@@ -4,9 +4,9 @@
 
 /* clang-format off */
 const struct http_route api_routes[] = {
-    {"GET", "/healthz", ACCESS_OPEN, api_health},
+    {"GET", "/healthz", ACCESS_PLAIN, api_health},
     {"GET", "/readyz", ACCESS_OPEN, api_ready},
-    {"GET", "/openapi.yaml", ACCESS_OPEN, api_openapi},
+    {"GET", "/openapi.yaml", ACCESS_PLAIN, api_openapi},
     {"GET", "/metrics", ACCESS_VIEWER, api_metrics},
 
     {"GET", "/v1/pools", ACCESS_VIEWER, api_pools_list},

@@ -51,7 +51,7 @@ static bool read_bearer(struct http_exchange *exchange)
 static bool identify(struct http_exchange *exchange)
 {
     struct error err;
-    if (exchange->route->access == ACCESS_OPEN)
+    if (http_is_open(exchange->route))
         return true;
     if (exchange->route->access != ACCESS_AGENT) {
         if (read_bearer(exchange))
@@ -82,7 +82,7 @@ static void find_route(struct http_exchange *exchange)
 
 static size_t body_limit(const struct http_exchange *exchange)
 {
-    bool is_open = !exchange->route || exchange->route->access == ACCESS_OPEN;
+    bool is_open = !exchange->route || http_is_open(exchange->route);
     return is_open ? OPEN_BODY_LIMIT : exchange->listener->body_limit;
 }
 

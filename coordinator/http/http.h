@@ -13,7 +13,8 @@ struct db;
 struct db_pool;
 
 enum http_access {
-    ACCESS_OPEN,   /* no identity: health, enrolment (its token is in the body) */
+    ACCESS_PLAIN,  /* no identity and no database: answered while everything else waits for one */
+    ACCESS_OPEN,   /* no identity: readiness, enrolment (its token is in the body) */
     ACCESS_VIEWER, /* bearer token of this role or a higher one */
     ACCESS_OPERATOR,
     ACCESS_ADMIN,
@@ -28,8 +29,8 @@ struct http_request {
     char parameters[4][129]; /* the {...} parts of the route's path, in order */
     char host[UUID_SIZE];    /* ACCESS_AGENT: who calls */
     char token_name[129];    /* others: the token's name, "" when open */
-    struct db *db;           /* a connection for this call of the handler; NULL when open */
-    void *connection;        /* for http_query */
+    struct db *db;    /* a connection for this call of the handler; NULL when plain or open */
+    void *connection; /* for http_query */
 };
 /* Query parameter by name, NULL when absent. Borrowed. */
 const char *http_query(const struct http_request *request, const char *name);
@@ -75,10 +76,10 @@ struct http_config {
     int agent_port;
     const char *server_certificate, *server_key, *ca; /* PEM texts */
     size_t api_body_limit, agent_body_limit;          /* bytes */
-    int threads; /* that run handlers: so many for each port, and two for open routes */
+    int threads; /* that run handlers: so many for each port, and one for plain routes */
 };
-/* Connections that handlers can hold at once. */
-#define HTTP_CONNECTIONS(threads) (2 * (threads) + 2)
+/* Database connections that handlers can hold at once. */
+#define HTTP_CONNECTIONS(threads) (2 * (threads))
 struct http_server;
 /* *out is set before the first handler runs. */
 bool http_start(struct http_server **out, const struct http_config *config,

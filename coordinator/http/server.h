@@ -3,7 +3,7 @@
  * libmicrohttpd's threads read and write and never run a handler: a whole request is suspended and
  * put into a lane, a worker of the lane runs its handler and resumes it. A parked request is in no
  * lane and holds no thread and no database connection. There are three lanes, so that neither
- * port can starve the other and health is answered while the database is slow. */
+ * port can starve the other, and health is answered while all others wait for the database. */
 #pragma once
 
 #include "base/buffer.h"
@@ -14,7 +14,7 @@
 #include <pthread.h>
 
 enum http_port { HTTP_API_PORT, HTTP_AGENT_PORT, HTTP_PORTS };
-enum http_lane_kind { LANE_API, LANE_AGENT, LANE_OPEN, LANES };
+enum http_lane_kind { LANE_API, LANE_AGENT, LANE_PLAIN, LANES };
 enum http_state {
     HTTP_RECEIVING, /* owned by libmicrohttpd's thread */
     HTTP_WAITING,   /* suspended: in a lane, with a worker, or parked */
@@ -89,6 +89,12 @@ struct http_server {
     bool is_stopping, is_ended;
     uint64_t *counts; /* [route_count + 1][HTTP_STATUSES] */
 };
+
+/* Nobody has to say who he is. */
+static inline bool http_is_open(const struct http_route *route)
+{
+    return route->access == ACCESS_PLAIN || route->access == ACCESS_OPEN;
+}
 
 /* list.c */
 void http_list_append(struct http_list *list, struct http_exchange *exchange);

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 enum {
-    OPEN_THREADS = 2,
+    PLAIN_THREADS = 1,
     TAKE_TIMEOUT_MS = 2000,   /* for a free database connection */
     QUEUE_TIMEOUT_MS = 10000, /* who waited longer for a worker gets a 503 */
 };
@@ -20,8 +20,8 @@ enum {
 static struct http_lane *lane_of(const struct http_exchange *exchange)
 {
     enum http_lane_kind kind = exchange->listener->port == HTTP_AGENT_PORT ? LANE_AGENT : LANE_API;
-    if (exchange->route->access == ACCESS_OPEN)
-        kind = LANE_OPEN;
+    if (exchange->route->access == ACCESS_PLAIN)
+        kind = LANE_PLAIN;
     return &exchange->server->lanes[kind];
 }
 
@@ -73,7 +73,7 @@ static void call_handler(struct http_exchange *exchange)
 {
     auto_db struct db *db = NULL;
     struct error err = {0};
-    if (exchange->route->access != ACCESS_OPEN) {
+    if (!http_is_open(exchange->route)) {
         if (!db_take(exchange->server->pool, TAKE_TIMEOUT_MS, &db, &err)) {
             log_warning("%s", err.text);
             http_refuse(exchange, 503, "unreachable", "The database is not available now");
@@ -157,7 +157,7 @@ static bool start_lane(struct http_lane *lane, int threads, struct error *err)
 bool http_workers_start(struct http_server *server, int threads, struct error *err)
 {
     for (int i = 0; i < LANES; i++) {
-        if (!start_lane(&server->lanes[i], i == LANE_OPEN ? OPEN_THREADS : threads, err))
+        if (!start_lane(&server->lanes[i], i == LANE_PLAIN ? PLAIN_THREADS : threads, err))
             return false;
     }
     return true;

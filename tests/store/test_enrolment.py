@@ -216,6 +216,9 @@ def test_the_database_holds_no_enrolment_token(coordinator, token):
 
 def test_more_polls_park_than_there_are_workers_and_a_stop_answers_them(coordinator, host):
     """Parked polls hold neither a thread nor a connection: others are served meanwhile."""
+    coordinator.configuration["host_lost_after_s"] = 86400  # so that polls park for 25 seconds
+    coordinator.write_configuration()
+    coordinator.restart()
     ended = []
 
     def poll():

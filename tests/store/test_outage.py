@@ -1,5 +1,8 @@
 """PostgreSQL goes away, hangs, comes back; the coordinator is killed at any moment."""
+import contextlib
+import http.client
 import subprocess
+import threading
 import time
 
 import pytest
@@ -49,10 +52,27 @@ def test_a_database_that_says_nothing_is_503_in_the_end(coordinator, admin, post
         answer = admin.request("GET", "/v1/pools")
         assert time.monotonic() - begin < 25
         problem(answer, 503, "unreachable")
-        assert admin.get("/healthz") == {"status": "ok"}
     finally:
         postgres.thaw()
     shell.wait_for("answers again", lambda: admin.request("GET", "/v1/pools").status == 200, 10)
+
+
+def test_health_is_answered_while_everything_else_waits(coordinator, admin, postgres):
+    api = coordinator.api(None)
+
+    def ask(path):
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            coordinator.api(admin.token).request("GET", path)
+    postgres.freeze()
+    try:
+        for path in ["/readyz", "/v1/pools"] * 10:
+            threading.Thread(target=ask, args=(path,), daemon=True).start()
+        time.sleep(0.5)
+        begin = time.monotonic()
+        assert api.get("/healthz") == {"status": "ok"}
+        assert time.monotonic() - begin < 3
+    finally:
+        postgres.thaw()
 
 
 def test_a_killed_coordinator_starts_again_with_everything(coordinator, admin):
