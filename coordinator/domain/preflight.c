@@ -226,6 +226,11 @@ static void check_host_state(const struct preflight_input *in, const struct pref
         say(b, "the link address of host %.80s is unknown", host->name);
         fix(b, "set \"link\" in the agent.json of host %.80s", host->name);
     }
+    if (host->is_not_clean) {
+        struct blocker *b = add(list, BLOCKER_HOST_NOT_CLEAN, "host", host->name);
+        say(b, "host %.80s has still to clean up an earlier migration of this VM", host->name);
+        fix(b, "wait until that is done (GET /v1/leftovers), or name another host");
+    }
     if (in->vm_exists && host->has_domain) {
         struct blocker *b = add(list, BLOCKER_DOMAIN_EXISTS, "host", host->name);
         say(b, "pool %.80s has another VM with the same domain UUID %s", in->pool_name, in->domain);
@@ -516,7 +521,8 @@ bool preflight_may_wait(const struct preflight_result *result)
 {
     for (size_t i = 0; i < result->count; i++) {
         enum blocker_code code = result->blockers[i].code;
-        if (code != BLOCKER_HOST_LOST && code != BLOCKER_NO_HOST_FITS)
+        if (code != BLOCKER_HOST_LOST && code != BLOCKER_HOST_NOT_CLEAN &&
+            code != BLOCKER_NO_HOST_FITS)
             return false;
     }
     return true;

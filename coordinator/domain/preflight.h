@@ -26,6 +26,7 @@
     BLOCKER(HYPERVISOR_DIFFERS, "hypervisor-differs")                                              \
     BLOCKER(CPU_VENDOR_DIFFERS, "cpu-vendor-differs")                                              \
     BLOCKER(DOMAIN_EXISTS, "domain-exists")                                                        \
+    BLOCKER(HOST_NOT_CLEAN, "host-not-clean")                                                      \
     BLOCKER(MEMORY, "memory")                                                                      \
     BLOCKER(SR_UNKNOWN, "sr-unknown")                                                              \
     BLOCKER(NETWORK_UNKNOWN, "network-unknown")                                                    \
@@ -64,6 +65,7 @@ struct preflight_host {
     bool is_enabled;
     bool in_maintenance;
     bool is_lost;
+    bool is_not_clean;    /* it has still to clean up an earlier migration of this domain */
     bool has_domain;      /* another VM with the same domain UUID is on it or in its pool */
     char hypervisor[17];  /* "" = it has not reported yet */
     char accelerator[17]; /* guests under "tcg" do not see the host's CPU */
@@ -128,7 +130,7 @@ struct preflight_result {
 };
 void preflight_check(const struct preflight_input *input, struct preflight_result *result);
 void preflight_result_done(struct preflight_result *result);
-/* Waiting alone may remove all of the blockers (a host that is away for a moment). */
+/* Waiting alone may remove all of the blockers (a host that is away for a moment, or cleans up). */
 bool preflight_may_wait(const struct preflight_result *result);
 
 /* Bytes that a disk of this virtual size and format may take on an SR: all of it, and for qcow2 and

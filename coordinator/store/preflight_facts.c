@@ -102,6 +102,10 @@ static const char sql_hosts[] =
     "  AND m.id IS DISTINCT FROM $3::uuid AND (m.state <> 'queued' OR $3 IS NULL"
     "   OR m.sequence < (SELECT own.sequence FROM migration own WHERE own.id = $3)))"
     "  AS memory_reserved_bytes,"
+    " EXISTS (SELECT FROM step s JOIN migration e ON e.id = s.migration_id"
+    "  WHERE s.host_id = h.id AND s.state IN ('queued', 'running')"
+    "  AND s.kind = 'abort-destination' AND e.ended_at IS NOT NULL"
+    "  AND e.domain_uuid = $6::uuid) AS is_not_clean,"
     " EXISTS (SELECT FROM vm v WHERE v.pool_id = h.pool_id AND v.domain_uuid = $6::uuid"
     "  AND v.id <> $5::uuid) AS has_domain"
     " FROM host h WHERE ($1::uuid IS NULL OR h.pool_id = $1) AND ($2::uuid IS NULL OR h.id = $2)"
@@ -119,6 +123,7 @@ static void read_host(const struct db_rows *rows, int i, struct preflight_host *
     host->is_enabled = db_value_bool(rows, i, "is_enabled");
     host->in_maintenance = db_value_bool(rows, i, "in_maintenance");
     host->is_lost = db_value_bool(rows, i, "is_lost");
+    host->is_not_clean = db_value_bool(rows, i, "is_not_clean");
     host->has_domain = db_value_bool(rows, i, "has_domain");
     host->memory_free_bytes = (uint64_t)db_value_int(rows, i, "memory_free_bytes");
     host->memory_reserved_bytes = (uint64_t)db_value_int(rows, i, "memory_reserved_bytes");

@@ -7,6 +7,7 @@ import uuid
 import pytest
 
 from crosspool_test import shell
+from crosspool_test.coordinator import Coordinator
 from crosspool_test.fake_host import GIB, FakeHost
 
 
@@ -527,6 +528,53 @@ def test_a_parked_poll_returns_as_soon_as_there_is_a_step(world):
     assert time.monotonic() - created < 1.5 and got
 
 
+# ---- coordinators that die, and several at once
+
+@pytest.mark.parametrize("point", ["report.received", "report.applied"])
+def test_a_report_whose_answer_was_lost_is_sent_again_and_counts_once(world, point):
+    migration = world.to_transferring()
+    transfer = world.a1.take("transfer")
+    world.coordinator.set_failpoint(point, "kill")
+    with pytest.raises(OSError):
+        world.a1.done(transfer)
+    world.coordinator.clear_failpoint(point)
+    world.coordinator.kill()
+    world.coordinator.start()
+    world.a1.done(transfer)
+    shown = world.show(migration)
+    assert (shown["state"], shown["epoch"]) == ("handing_off", 1)
+    assert len(shown["steps"]) == 4
+
+
+def test_two_coordinators_share_the_work(world, postgres, tmp_path):
+    first = world.coordinator
+    second = Coordinator(tmp_path / "second", postgres, host_lost_after_s=5,
+                         database=first.configuration["database"],
+                         state_directory=str(first.state_directory))
+    second.state_directory = first.state_directory
+    second.write_configuration()
+    second.start()
+    try:
+        world.b1.api = world.b1.identity.api(second)
+        waiting = threading.Thread(target=world.b1.take, args=("prepare",))
+        waiting.start()
+        time.sleep(0.3)
+        migration = world.create()
+        waiting.join(10)
+        world.b1.finish("prepare")
+        first.kill()
+        world.a1.api = world.a1.identity.api(second)
+        world.a1.finish("transfer")
+        world.a1.finish("handoff", verdict="owned")
+        world.b1.finish("receive", verdict="owned")
+        world.a1.finish("clean-source")
+        world.b1.finish("clean-destination")
+        first.start()
+        assert world.state(migration) == "succeeded"
+    finally:
+        second.kill()
+
+
 # ---- hosts that go away
 
 def test_a_destination_lost_while_transferring_ends_failed_and_keeps_its_abort(world):
@@ -541,12 +589,16 @@ def test_a_destination_lost_while_transferring_ends_failed_and_keeps_its_abort(w
     assert ended["error"]["code"] == "unreachable"
     kinds = {left["kind"] for left in world.leftovers()}
     assert kinds == {"vdi", "domain", "receiver"}
-    # it comes back, and is asked to clean up
+    # it comes back, and is asked to clean up before the VM may come again
+    world.b1.send()
+    problem = world.api.post("/v1/migrations", world.request(), expect=409)
+    assert [b["code"] for b in problem["blockers"]] == ["host-not-clean"]
     step = world.b1.take("abort-destination")
     world.b1.ledger(migration, ("receiver", "/run/x.sock", True))
     world.b1.done(step)
     assert world.leftovers() == []
     assert world.state(migration) == "failed"
+    world.create()
 
 
 def test_a_lost_source_is_waited_for_and_named(world):

@@ -238,6 +238,7 @@ Test(preflight, hosts)
     BLOCKED(HYPERVISOR_DIFFERS, "host b1", strcpy(b1->hypervisor, "libxl"));
     BLOCKED(HYPERVISOR_DIFFERS, "host b1", strcpy(b1->accelerator, "tcg"));
     BLOCKED(CPU_VENDOR_DIFFERS, "host b1", strcpy(b1->cpu_vendor, "AuthenticAMD"));
+    BLOCKED(HOST_NOT_CLEAN, "host b1", b1->is_not_clean = true);
     BLOCKED(DOMAIN_EXISTS, "host b1", b1->has_domain = true);
     BLOCKED(NO_HOST_FITS, "pool B", (in->is_host_named = false, in->host_count = 0));
 }

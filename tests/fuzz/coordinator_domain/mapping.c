@@ -1,0 +1,36 @@
+/* Any bytes as a map: refused with a reason, or a map whose encoding decodes to the same encoding.
+ */
+#include "coordinator/domain/mapping.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *text = malloc(size + 1);
+    assert(text);
+    memcpy(text, data, size);
+    text[size] = '\0';
+    struct mapping map = {0};
+    struct error err;
+    if (!mapping_decode(text, &map, &err)) {
+        assert(err.code == ERROR_INVALID && err.text[0]);
+        free(text);
+        return 0;
+    }
+    char *first = mapping_encode(&map);
+    struct mapping again = {0};
+    bool is_decoded = mapping_decode(first, &again, &err);
+    assert(is_decoded);
+    char *second = mapping_encode(&again);
+    assert(strcmp(first, second) == 0);
+    free(first);
+    free(second);
+    mapping_done(&map);
+    mapping_done(&again);
+    free(text);
+    return 0;
+}
