@@ -100,11 +100,11 @@ static void *run_restore(void *context)
     incoming->is_restored =
         environment->driver->restore(environment->hypervisor, destination->spec->domain,
                                      incoming->config, &incoming->map, incoming->pipe_out, &err);
-    close(incoming->pipe_out); /* whoever still writes to it must not wait */
     if (!incoming->is_restored) {
         error_prefix(&err, "restoring the domain");
-        destination_fail(destination, &err);
+        destination_fail(destination, &err); /* before the feeder learns that the pipe is closed */
     }
+    close(incoming->pipe_out); /* whoever still writes to it must not wait */
     return NULL;
 }
 
