@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-enum { PAGE_BYTES = 4096, DIGEST_SIZE = 65 };
+enum { PAGE_BYTES = 4096, PAGE_CHUNKS = 8 * PAGE_BYTES, DIGEST_SIZE = 65 };
 #define MAP_MAGIC "XPCHUNK1"
 
 struct header {
@@ -173,7 +173,7 @@ bool chunk_map_open(struct chunk_map **out, const char *path, const char *destin
     map->size_bytes = size_bytes;
     map->chunk_bytes = chunk_bytes;
     map->count = (size_bytes + chunk_bytes - 1) / chunk_bytes;
-    size_t pages = (size_t)((map->count + 8 * PAGE_BYTES - 1) / (8 * PAGE_BYTES));
+    size_t pages = (size_t)((map->count + PAGE_CHUNKS - 1) / PAGE_CHUNKS);
     map->bits_size = pages * PAGE_BYTES;
     map->bits = memory_array(pages, PAGE_BYTES);
     map->is_dirty = memory_array(pages, sizeof *map->is_dirty);

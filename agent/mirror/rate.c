@@ -55,7 +55,7 @@ uint64_t rate_meter_bytes_per_s(const struct rate_meter *meter, uint64_t total, 
     for (unsigned age = kept; age > 0; age--) {
         unsigned i = (meter->count - age) % RATE_METER_SAMPLES;
         int64_t span_ms = now_ms - meter->samples[i].at_ms;
-        if (span_ms > RATE_METER_SAMPLES * RATE_METER_STEP_MS)
+        if (span_ms > RATE_METER_SPAN_MS)
             continue;
         if (span_ms <= 0)
             return 0;

@@ -14,7 +14,11 @@ void rate_limit_set(struct rate_limit *limit, uint64_t bytes_per_s, int64_t now_
 int rate_limit_wait_ms(struct rate_limit *limit, int64_t now_us);
 void rate_limit_spend(struct rate_limit *limit, uint64_t bytes);
 
-enum { RATE_METER_SAMPLES = 16, RATE_METER_STEP_MS = 250 };
+enum {
+    RATE_METER_SAMPLES = 16,
+    RATE_METER_STEP_MS = 250,
+    RATE_METER_SPAN_MS = RATE_METER_SAMPLES * RATE_METER_STEP_MS,
+};
 struct rate_meter {
     struct {
         int64_t at_ms;

@@ -205,7 +205,7 @@ class MirrorBench:
         self.hosts = [str(uuid.uuid4()), str(uuid.uuid4())]
         self.sr = pathlib.Path(destination_mount or self.folder / "sr")
         self.failpoints = self.folder / "failpoints"
-        (self.failpoints / "mirror-drive").mkdir(parents=True)
+        self.failpoints.mkdir()
         self.sr.mkdir(exist_ok=True)
         self.proxy = Proxy()
         self.guest = self.source = self.destination = None
@@ -369,15 +369,15 @@ class MirrorBench:
             monitor.close()
 
     def set_failpoint(self, name, action):
-        (self.failpoints / "mirror-drive" / f"{name}.hit").unlink(missing_ok=True)
-        (self.failpoints / "mirror-drive" / name).write_text(action)
+        (self.failpoints / f"{name}.hit").unlink(missing_ok=True)
+        (self.failpoints / name).write_text(action)
 
     def wait_failpoint(self, name, timeout=60):
         shell.wait_for(f"failpoint {name}",
-                       (self.failpoints / "mirror-drive" / f"{name}.hit").exists, timeout, 0.005)
+                       (self.failpoints / f"{name}.hit").exists, timeout, 0.005)
 
     def clear_failpoint(self, name):
-        (self.failpoints / "mirror-drive" / name).unlink(missing_ok=True)
+        (self.failpoints / name).unlink(missing_ok=True)
 
     def close(self):
         for drive in (self.source, self.destination):
