@@ -48,7 +48,6 @@ struct agent {
 
     struct handoff_source *source;
     pthread_mutex_t mutex;
-    pthread_cond_t unused;
     struct handoff_destination *destination;
     int users;
     atomic_bool is_over;
@@ -118,9 +117,9 @@ static void prepare(struct agent *agent, int64_t epoch)
     agent->environment.receivers = &agent->receivers;
     agent->environment.files = &agent->files;
     agent->environment.bridge_of = bridge_of;
-    agent->environment.drain_limit_ms = 4000;
-    agent->environment.restore_limit_ms = 6000;
-    agent->environment.go_limit_ms = 3000;
+    agent->environment.drain_limit_ms = 10000;
+    agent->environment.restore_limit_ms = 10000;
+    agent->environment.go_limit_ms = 5000;
     prepare_step(agent, epoch);
     must(journal_accept_step(agent->environment.journal, &agent->step, &is_new, &err), &err,
          "step");
@@ -224,7 +223,6 @@ static bool receive(struct agent *agent)
     pthread_mutex_lock(&agent->mutex);
     agent->destination = destination;
     pthread_mutex_unlock(&agent->mutex);
-    agent->world->destination_serves = true;
     bool is_known = handoff_destination_run(destination, &result, &err);
     withdraw_destination(agent);
     handoff_destination_close(destination);
@@ -364,8 +362,9 @@ static void run_network(struct fixture *fixture, int listener)
             take_connection(connections, listener, fixture->destination_port);
         if (obeyed == fixture->world->network_orders)
             continue;
+        int order = fixture->world->network_orders;
         obey(connections, (enum network)fixture->world->network);
-        obeyed = fixture->world->network_orders;
+        fixture->world->network_obeyed = obeyed = order;
     }
 }
 
@@ -373,7 +372,8 @@ void network_order(struct fixture *fixture, enum network order)
 {
     fixture->world->network = order;
     fixture->world->network_orders++;
-    clock_sleep_ms(10 * LOOK_MS);
+    while (fixture->world->network_obeyed != fixture->world->network_orders)
+        clock_sleep_ms(LOOK_MS);
 }
 
 /* -- the fixture */

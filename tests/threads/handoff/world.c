@@ -6,6 +6,7 @@
 #include "base/memory.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,8 @@ struct world *world_make(void)
 
 void world_reset(struct world *world)
 {
-    memset(world, 0, sizeof *world);
+    size_t kept = offsetof(struct world, domain);
+    memset((char *)world + kept, 0, sizeof *world - kept);
     world->domain[SOURCE] = RUNNING;
     world->receiving = true;
 }

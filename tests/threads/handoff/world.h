@@ -15,6 +15,10 @@ extern const char *const place_names[];
 enum network { NETWORK_PASSES, NETWORK_CUT, NETWORK_SILENT };
 
 struct world {
+    atomic_int network; /* enum network, for the connections of this moment */
+    atomic_int network_orders, network_obeyed;
+
+    /* what world_reset resets begins here */
     atomic_int domain[2]; /* enum place */
     atomic_bool in_sync;  /* drained, and the source has not run since */
     atomic_bool flushed;
@@ -28,11 +32,8 @@ struct world {
     /* orders */
     atomic_bool cancel[2], stop_source, end_destination;
     atomic_int conclude; /* enum handoff_verdict */
-    atomic_int network;  /* for the connections of this moment */
-    atomic_int network_orders;
 
     /* answers */
-    atomic_bool destination_serves;
     atomic_bool has_result[2];
     struct step_result result[2];
 };
