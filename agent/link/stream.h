@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 
 enum {
-    STREAM_BATCH = 256 << 10,                    /* plaintext that is encrypted before it is sent */
+    STREAM_BATCH = 128 << 10,                    /* plaintext that is encrypted before it is sent */
     STREAM_OUTGOING = STREAM_BATCH + (64 << 10), /* with record headers, tags, and alerts */
 };
 

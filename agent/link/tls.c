@@ -10,7 +10,7 @@
 
 enum {
     PEM_LIMIT = 1 << 20,
-    READ_BUFFER = 256 << 10, /* one recv fetches up to this much ciphertext */
+    READ_BUFFER = 128 << 10, /* one recv fetches up to this much ciphertext */
 };
 
 /* Length and name, as ALPN wants it. It keeps a peer that means another service of the same CA from
