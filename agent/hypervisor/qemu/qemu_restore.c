@@ -61,7 +61,8 @@ static bool write_zeroes(int fd, uint64_t size, off_t offset, struct error *err)
     return write_all(fd, zeroes, size, offset, err);
 }
 
-/* The source has released the images, and everything of it is on them. */
+/* Only behind the end of the stream: its last bytes are held back until the receivers have flushed
+ * and closed the images, and a VHD's server needs the image for itself. */
 static bool take_disks(struct restore *restore, struct error *err)
 {
     return qemu_disk_release(restore->hv, &restore->config, err) &&
@@ -75,8 +76,6 @@ static bool apply(struct restore *restore, const struct ram_record *record, stru
         return write_all(restore->ram_fd, record->data, record->length, (off_t)record->offset, err);
     case RAM_ZEROES:
         return write_zeroes(restore->ram_fd, record->length, (off_t)record->offset, err);
-    case RAM_SUSPENDED:
-        return take_disks(restore, err);
     case RAM_DEVICES:
         return write_all(restore->devices_fd, record->data, record->length, 0, err);
     default:
@@ -136,9 +135,9 @@ static bool build(struct restore *restore, struct error *err)
     if (!start(restore, err) || !receive(restore, err))
         return false;
     int64_t begin = clock_monotonic_us();
-    if (!load_devices(restore, err))
+    if (!take_disks(restore, err) || !load_devices(restore, err))
         return false;
-    log_info("domain %s: device state loaded in %lld us", restore->config.uuid,
+    log_info("domain %s: disks taken and device state loaded in %lld us", restore->config.uuid,
              (long long)(clock_monotonic_us() - begin));
     return true;
 }
