@@ -3,6 +3,7 @@
 
 #include "agent/coordinator_client/coordinator_client.h"
 #include "agent/hypervisor/qemu/qemu.h"
+#include "agent/inventory/domain_owners.h"
 #include "agent/process/child.h"
 #include "agent/steps/dispatch.h"
 #include "agent/steps/readmit.h"

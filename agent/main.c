@@ -50,12 +50,17 @@ static bool read_words(struct options *options, int count, char **words, struct 
     return true;
 }
 
+static bool is_command(const struct options *options, const char *word)
+{
+    return options->command && strcmp(options->command, word) == 0;
+}
+
 static bool check(const struct options *options, struct error *err)
 {
     const char *command = options->command ? options->command : "";
-    bool is_run = strcmp(command, "run") == 0;
-    bool is_enrol = strcmp(command, "enrol") == 0;
-    bool is_boot = strcmp(command, "boot") == 0;
+    bool is_run = is_command(options, "run");
+    bool is_enrol = is_command(options, "enrol");
+    bool is_boot = is_command(options, "boot");
     if (!is_run && !is_enrol && !is_boot)
         return error_set(err, ERROR_INVALID, "expected run, enrol or boot, not \"%s\"; %s", command,
                          usage);
@@ -73,9 +78,9 @@ static bool check(const struct options *options, struct error *err)
 static bool execute(const struct options *options, const struct agent_config *config,
                     struct error *err)
 {
-    if (strcmp(options->command, "run") == 0)
+    if (is_command(options, "run"))
         return agent_run(config, err);
-    if (strcmp(options->command, "boot") == 0)
+    if (is_command(options, "boot"))
         return agent_boot(config, options->domain, err);
     return enrolment_run(config->coordinators.items, config->coordinators.count,
                          config->state_directory, options->token, err);
@@ -108,7 +113,7 @@ int main(int argc, char **argv)
     if (!read_words(&options, argc, argv, &err) || !check(&options, &err) ||
         !config_load(options.config, &config, &err))
         return fail(&err, 2);
-    if (strcmp(options.command, "run") == 0)
+    if (is_command(&options, "run"))
         block_signals();
     bool is_done = execute(&options, &config, &err);
     config_done(&config);

@@ -88,9 +88,10 @@ static bool ask(struct http_client *client, const struct coordinator_address *ad
                 struct error *err)
 {
     struct agent_enrol enrol = {.csr = csr};
-    if (strlen(token) >= sizeof enrol.token)
+    size_t length = strlen(token);
+    if (length >= sizeof enrol.token)
         return error_set(err, ERROR_INVALID, "the token is too long");
-    strcpy(enrol.token, token);
+    memcpy(enrol.token, token, length);
     auto_free char *body = json_encode_text(agent_enrol_fields, &enrol);
     const struct http_client_trust trust = {.ca = ca};
     struct buffer answer;

@@ -1,8 +1,9 @@
-/* Which domains of this host belong to somebody else, by the handoff records. */
-#include "agent/inventory/inventory_builder.h"
+/* Ownership by handoff records; see domain_owners.h. */
+#include "agent/inventory/domain_owners.h"
 
 #include "base/memory.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 struct domain_owners {

@@ -1,6 +1,7 @@
 /* Builds the inventory; see inventory_builder.h. */
 #include "agent/inventory/inventory_builder.h"
 
+#include "agent/inventory/domain_owners.h"
 #include "base/memory.h"
 
 #include <string.h>

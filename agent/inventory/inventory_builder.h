@@ -20,12 +20,3 @@ struct inventory_source {
 /* Builds it; may block. The caller releases it with inventory_fields. */
 bool inventory_build(const struct inventory_source *source, struct inventory *out,
                      struct error *err) must_check;
-
-/* True when this host owns the domain as far as the journal's handoff records say: the latest one
- * that names the domain is none of: destination STREAMING, PREPARED or ABANDONED, source RELEASED
- * or OWNED. */
-struct domain_owners;
-bool domain_owners_read(struct domain_owners **out, struct journal *journal,
-                        struct error *err) must_check;
-bool domain_owners_is_ours(const struct domain_owners *owners, const char *domain);
-void domain_owners_free(struct domain_owners *owners);

@@ -144,13 +144,13 @@ bool database_end(struct journal *journal, bool ok, struct error *err)
     return ok;
 }
 
-static int bind(sqlite3_stmt *statement, const char *types, va_list arguments)
+static int bind(sqlite3_stmt *statement, const char *types, va_list *arguments)
 {
     for (int i = 0; types[i]; i++) {
         int code = types[i] == 't'
-                       ? sqlite3_bind_text(statement, i + 1, va_arg(arguments, const char *), -1,
+                       ? sqlite3_bind_text(statement, i + 1, va_arg(*arguments, const char *), -1,
                                            SQLITE_TRANSIENT)
-                       : sqlite3_bind_int64(statement, i + 1, va_arg(arguments, int64_t));
+                       : sqlite3_bind_int64(statement, i + 1, va_arg(*arguments, int64_t));
         if (code != SQLITE_OK)
             return code;
     }
@@ -158,7 +158,7 @@ static int bind(sqlite3_stmt *statement, const char *types, va_list arguments)
 }
 
 static bool query(struct journal *journal, sqlite3_stmt **statement, const char *sql,
-                  const char *types, va_list arguments, struct error *err)
+                  const char *types, va_list *arguments, struct error *err)
 {
     auto_statement sqlite3_stmt *prepared = NULL;
     if (sqlite3_prepare_v2(journal->db, sql, -1, &prepared, NULL) != SQLITE_OK ||
@@ -173,7 +173,7 @@ bool database_query(struct journal *journal, sqlite3_stmt **statement, struct er
 {
     va_list arguments;
     va_start(arguments, types);
-    bool ok = query(journal, statement, sql, types, arguments, err);
+    bool ok = query(journal, statement, sql, types, &arguments, err);
     va_end(arguments);
     return ok;
 }
@@ -195,7 +195,7 @@ bool database_run(struct journal *journal, int *changed, struct error *err, cons
     bool has_row = false;
     va_list arguments;
     va_start(arguments, types);
-    bool ok = query(journal, &statement, sql, types, arguments, err);
+    bool ok = query(journal, &statement, sql, types, &arguments, err);
     va_end(arguments);
     if (!ok || !database_row(journal, statement, &has_row, err))
         return false;

@@ -73,7 +73,7 @@ static bool check_vdi(const struct inventory_sr *sr, const struct spec_disk *dis
                      sr->name, disk->destination.vdi);
 }
 
-/* Room for all disks of the migration on the SR of disk `first`. */
+/* Room for all disks of the migration that come to this SR. */
 static bool check_room(const struct inventory_sr *sr, const struct migration_spec *spec,
                        const struct vdi_ledger *ledger, struct error *err)
 {

@@ -415,6 +415,22 @@ Test(journal, forgetting_keeps_what_is_not_reported)
     cr_expect(accept_step(STEP_A, MIGRATION), "its row should be gone");
 }
 
+Test(journal, forgetting_keeps_the_destinations_verdict_without_its_domain)
+{
+    struct handoff_record record;
+    check_put(ROLE_SOURCE, 1, HANDOFF_STREAMING);
+    check_put(ROLE_SOURCE, 1, HANDOFF_ABANDONED);
+    check_put(ROLE_DESTINATION, 1, HANDOFF_STREAMING);
+    check_put(ROLE_DESTINATION, 1, HANDOFF_ABANDONED);
+    cr_assert(journal_forget(journal, MIGRATION, &err), "%s", err.text);
+    cr_assert(journal_get_handoff(journal, MIGRATION, ROLE_SOURCE, &record, &err));
+    cr_expect_eq(record.state, HANDOFF_NONE);
+    cr_assert(journal_get_handoff(journal, MIGRATION, ROLE_DESTINATION, &record, &err));
+    cr_expect_eq(record.state, HANDOFF_ABANDONED);
+    cr_expect_str_eq(record.domain, "");
+    check_refused(ROLE_DESTINATION, 1, HANDOFF_OWNED);
+}
+
 /* Counts up and tells each value through the pipe only after it is durable. */
 static void write_until_killed(int fd)
 {
