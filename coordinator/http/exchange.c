@@ -171,10 +171,10 @@ static void log_access(const struct http_exchange *exchange)
     const struct http_request *request = &exchange->request;
     log_context_request(exchange->id);
     log_context_host(request->host[0] ? request->host : NULL);
-    log_write(is_routine(exchange) ? LOG_DEBUG : LOG_INFO, "%s %.200s %d %lld us %s%s",
+    log_write(is_routine(exchange) ? LOG_DEBUG : LOG_INFO, "%s %.200s %d %lld us%s%s",
               exchange->method, exchange->path, exchange->answer.status,
               (long long)(clock_monotonic_us() - exchange->started_us),
-              request->token_name[0] ? "token " : "", request->token_name);
+              request->token_name[0] ? " token " : "", request->token_name);
     log_context_request(NULL);
     log_context_host(NULL);
 }
