@@ -144,38 +144,47 @@ bool database_end(struct journal *journal, bool ok, struct error *err)
     return ok;
 }
 
-static int bind(sqlite3_stmt *statement, const char *types, va_list *arguments)
+static bool prepare(struct journal *journal, sqlite3_stmt **statement, const char *sql,
+                    struct error *err)
 {
-    for (int i = 0; types[i]; i++) {
-        int code = types[i] == 't'
-                       ? sqlite3_bind_text(statement, i + 1, va_arg(*arguments, const char *), -1,
-                                           SQLITE_TRANSIENT)
-                       : sqlite3_bind_int64(statement, i + 1, va_arg(*arguments, int64_t));
-        if (code != SQLITE_OK)
-            return code;
-    }
-    return SQLITE_OK;
+    return sqlite3_prepare_v2(journal->db, sql, -1, statement, NULL) == SQLITE_OK ||
+           database_error(journal, "cannot prepare", err);
 }
 
-static bool query(struct journal *journal, sqlite3_stmt **statement, const char *sql,
-                  const char *types, va_list *arguments, struct error *err)
+static bool bind_text(sqlite3_stmt *statement, int parameter, const char *text)
 {
-    auto_statement sqlite3_stmt *prepared = NULL;
-    if (sqlite3_prepare_v2(journal->db, sql, -1, &prepared, NULL) != SQLITE_OK ||
-        bind(prepared, types, arguments) != SQLITE_OK)
-        return database_error(journal, "cannot prepare", err);
-    *statement = take(prepared);
-    return true;
+    return sqlite3_bind_text(statement, parameter, text, -1, SQLITE_TRANSIENT) == SQLITE_OK;
 }
+
+static bool bind_number(sqlite3_stmt *statement, int parameter, int64_t number)
+{
+    return sqlite3_bind_int64(statement, parameter, number) == SQLITE_OK;
+}
+
+/* One argument for each letter of `types`. va_arg stands in the function that began the list. */
+#define BIND_ALL(statement, types, arguments, ok)                                                  \
+    do {                                                                                           \
+        va_list arguments;                                                                         \
+        va_start(arguments, types);                                                                \
+        for (int i = 0; (ok) && (types)[i]; i++)                                                   \
+            (ok) = (types)[i] == 't'                                                               \
+                       ? bind_text(statement, i + 1, va_arg(arguments, const char *))              \
+                       : bind_number(statement, i + 1, va_arg(arguments, int64_t));                \
+        va_end(arguments);                                                                         \
+    } while (0)
 
 bool database_query(struct journal *journal, sqlite3_stmt **statement, struct error *err,
                     const char *sql, const char *types, ...)
 {
-    va_list arguments;
-    va_start(arguments, types);
-    bool ok = query(journal, statement, sql, types, &arguments, err);
-    va_end(arguments);
-    return ok;
+    auto_statement sqlite3_stmt *prepared = NULL;
+    if (!prepare(journal, &prepared, sql, err))
+        return false;
+    bool ok = true;
+    BIND_ALL(prepared, types, arguments, ok);
+    if (!ok)
+        return database_error(journal, "cannot bind", err);
+    *statement = take(prepared);
+    return true;
 }
 
 bool database_row(struct journal *journal, sqlite3_stmt *statement, bool *has_row,
@@ -193,11 +202,13 @@ bool database_run(struct journal *journal, int *changed, struct error *err, cons
 {
     auto_statement sqlite3_stmt *statement = NULL;
     bool has_row = false;
-    va_list arguments;
-    va_start(arguments, types);
-    bool ok = query(journal, &statement, sql, types, &arguments, err);
-    va_end(arguments);
-    if (!ok || !database_row(journal, statement, &has_row, err))
+    bool ok = true;
+    if (!prepare(journal, &statement, sql, err))
+        return false;
+    BIND_ALL(statement, types, arguments, ok);
+    if (!ok)
+        return database_error(journal, "cannot bind", err);
+    if (!database_row(journal, statement, &has_row, err))
         return false;
     if (changed)
         *changed = sqlite3_changes(journal->db);
