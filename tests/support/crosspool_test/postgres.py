@@ -1,13 +1,15 @@
 """A private PostgreSQL on a unix socket in a folder of its own, run by an unprivileged user."""
+import itertools
 import os
 import pathlib
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 
 from . import shell
+
+numbers = itertools.count(1)
 
 
 def _binaries():
@@ -30,12 +32,11 @@ class Postgres:
         self.data = self.directory / "data"
         self.log = self.directory / "postgres.log"
         # a unix socket's path has to be short
-        self.sockets = pathlib.Path(tempfile.mkdtemp(prefix="cpg-", dir="/tmp"))
+        self.sockets = pathlib.Path(f"/tmp/cpg-{os.getpid()}-{next(numbers)}")
         self.process = None
         self.databases = 0
         if os.geteuid() == 0:
             shutil.chown(self.directory, self.USER)
-            shutil.chown(self.sockets, self.USER)
 
     def _command(self, program, *words):
         command = [str(self.binaries / program), *map(str, words)]
@@ -48,6 +49,9 @@ class Postgres:
         if not self.data.exists():
             shell.run(*self._command("initdb", "-D", self.data, "-U", self.USER, "-A", "trust",
                                      "-E", "UTF8", "--locale=C", "--no-sync"), cwd="/")
+        self.sockets.mkdir(mode=0o755, exist_ok=True)
+        if os.geteuid() == 0:
+            shutil.chown(self.sockets, self.USER)
         end = time.monotonic() + timeout
         while not self._start_once(end):
             # after a SIGKILL the last backend of the old server has to end first
@@ -80,6 +84,7 @@ class Postgres:
         if self.is_running():
             self.process.send_signal(signal.SIGQUIT)
             self.process.wait(30)
+        shutil.rmtree(self.sockets, ignore_errors=True)
 
     def kill(self):
         """SIGKILL of the server; its backends notice and end."""
