@@ -1,6 +1,8 @@
 /* The error type; see error.h. */
 #include "base/error.h"
 
+#include "base/utf8.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,6 +25,7 @@ void error_write(struct error *err, enum error_code code, const char *fmt, ...)
     char text[sizeof err->text]; /* the arguments may point into err */
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    utf8_repair(text);
     err->code = code;
     memcpy(err->text, text, sizeof text);
 }
@@ -40,6 +43,7 @@ void error_write_errno(struct error *err, enum error_code code, int errno_value,
     snprintf(text + used, sizeof text - used, ": %s",
              strerror_r(errno_value, reason, sizeof reason));
     bool is_full = errno_value == ENOSPC || errno_value == EDQUOT;
+    utf8_repair(text);
     err->code = is_full ? ERROR_NO_SPACE : code;
     memcpy(err->text, text, sizeof text);
 }
@@ -54,6 +58,7 @@ void error_write_prefix(struct error *err, const char *fmt, ...)
     size_t used = strlen(text);
     snprintf(text + used, sizeof text - used, ": %s", err->text);
     text[sizeof err->text - 1] = '\0';
+    utf8_repair(text);
     memcpy(err->text, text, sizeof err->text);
 }
 

@@ -2,7 +2,7 @@
 #include "coordinator/scheduler/admission.h"
 
 #include "base/cleanup.h"
-#include "base/memory.h"
+#include "base/utf8.h"
 #include "coordinator/scheduler/transition.h"
 #include "coordinator/store/ledger.h"
 #include "coordinator/store/preflight_facts.h"
@@ -212,6 +212,7 @@ static bool decide(struct db *db, struct migration_row *row, const struct admiss
     char waits_for[160];
     if (!check_turn(db, admission, waits_for, err))
         return false;
+    utf8_repair(waits_for);
     if (waits_for[0])
         return migration_store_set_waits_for(db, row->id, waits_for, err);
     return go(db, row, admission, err);

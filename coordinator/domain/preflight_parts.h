@@ -1,0 +1,14 @@
+/* The parts of preflight, for its own files only. */
+#pragma once
+
+#include "coordinator/domain/preflight.h"
+
+void preflight_check_vm(const struct preflight_input *in, struct blocker_list *list);
+void preflight_check_host(const struct preflight_input *in, const struct preflight_host *host,
+                          struct blocker_list *list);
+bool preflight_is_source(const struct preflight_input *in, const struct preflight_host *host);
+uint64_t preflight_memory_left(const struct preflight_host *host);
+/* The SR of this host where the disk goes; NULL when that is not known. */
+const struct preflight_sr *preflight_target_sr(const struct preflight_input *in,
+                                               const struct preflight_host *host,
+                                               const struct preflight_disk *disk);
