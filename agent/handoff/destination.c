@@ -63,10 +63,11 @@ static void wait_for_end(struct handoff_destination *destination)
         struct error ignored; /* the thread that reads the stream notices its end */
         bool is_said = incoming_say(destination, FRAME_ALIVE, NULL, 0, &ignored);
         (void)is_said;
+        int64_t next_ms = clock_monotonic_ms() + ALIVE_INTERVAL_MS;
+        bool is_early = true;
         pthread_mutex_lock(&destination->mutex);
-        if (!destination->has_reason && destination->verdict == VERDICT_NONE)
-            sync_wait_until(&destination->changed, &destination->mutex,
-                            clock_monotonic_ms() + ALIVE_INTERVAL_MS);
+        while (!destination->has_reason && destination->verdict == VERDICT_NONE && is_early)
+            is_early = sync_wait_until(&destination->changed, &destination->mutex, next_ms);
     }
     bool is_over = destination->has_reason || destination->verdict != VERDICT_NONE;
     pthread_mutex_unlock(&destination->mutex);
@@ -153,12 +154,12 @@ static bool end_abandoned(struct handoff_destination *destination, struct step_r
     pthread_mutex_lock(&destination->mutex);
     struct error reason = destination->reason;
     pthread_mutex_unlock(&destination->mutex);
+    result->is_done = false;
+    result->verdict = VERDICT_ABANDONED;
     say_failed(destination, &reason);
     end_stream(destination);
     if (!act(destination, undo_once, err))
         return false;
-    result->is_done = false;
-    result->verdict = VERDICT_ABANDONED;
     result->error = reason.code;
     snprintf(result->error_text, sizeof result->error_text, "%s", reason.text);
     return true;

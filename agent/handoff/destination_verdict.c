@@ -35,7 +35,6 @@ void destination_advance(struct handoff_destination *destination, enum receive_p
     if (phase > destination->phase)
         destination->phase = phase;
     destination->progress_ms = clock_monotonic_ms();
-    pthread_cond_broadcast(&destination->changed);
     pthread_mutex_unlock(&destination->mutex);
 }
 

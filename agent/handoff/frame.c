@@ -64,10 +64,9 @@ bool frame_write(struct link_stream *stream, enum frame_type type, const void *p
                  int timeout_ms, struct error *err)
 {
     unsigned char small[FRAME_HEADER_BYTES + FRAME_FAILURE_LIMIT];
-    auto_free unsigned char *large = NULL;
-    unsigned char *frame = small;
-    if (size > FRAME_FAILURE_LIMIT)
-        frame = large = memory_alloc(FRAME_HEADER_BYTES + size);
+    auto_free unsigned char *large =
+        size > FRAME_FAILURE_LIMIT ? memory_alloc(FRAME_HEADER_BYTES + size) : NULL;
+    unsigned char *frame = large ? large : small;
     frame_encode(type, size, frame);
     if (size > 0)
         memcpy(frame + FRAME_HEADER_BYTES, payload, size);

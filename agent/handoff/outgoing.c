@@ -305,6 +305,6 @@ bool outgoing_release_tail(struct outgoing *outgoing, struct error *err)
     frame_encode(FRAME_DATA, size, frames);
     memcpy(frames + FRAME_HEADER_BYTES, outgoing->tail.bytes, size);
     frame_encode(FRAME_END, 0, frames + FRAME_HEADER_BYTES + size);
-    return write_frames(outgoing, frames, 2 * FRAME_HEADER_BYTES + size, err) ||
-           outgoing_failure(outgoing, err);
+    size += 2 * (size_t)FRAME_HEADER_BYTES;
+    return write_frames(outgoing, frames, size, err) || outgoing_failure(outgoing, err);
 }

@@ -20,7 +20,8 @@ struct world {
 
     /* what world_reset resets begins here */
     atomic_int domain[2]; /* enum place */
-    atomic_bool in_sync;  /* drained, and the source has not run since */
+    atomic_bool drained;  /* in this epoch */
+    atomic_bool in_sync;  /* and the source has not run since */
     atomic_bool flushed;
     atomic_bool receiving;
     atomic_int violations;
