@@ -18,7 +18,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { DESCRIPTION_LIMIT = 1 << 20, START_MS = 30000, QUIT_MS = 5000 };
+enum { DESCRIPTION_LIMIT = 1 << 20, START_MS = 30000 };
 
 static bool check_disks(struct qemu_config *config, struct error *err)
 {
@@ -110,7 +110,9 @@ bool qemu_domain_remove(const struct hypervisor *hv, const char *uuid, struct er
 {
     char path[QEMU_FOLDER_PATH];
     qemu_folder_path(hv, uuid, "qemu.pid", path);
-    if (!qemu_process_end(path, QUIT_MS, err) || !qemu_disk_release_all(hv, uuid, err) ||
+    /* At once, like a power cut: a QEMU that is asked to quit flushes its disks first, and one
+     * whose VHD servers were released for the destination waits for them. */
+    if (!qemu_process_end(path, 0, err) || !qemu_disk_release_all(hv, uuid, err) ||
         !qemu_network_remove(hv, uuid, err))
         return error_prefix(err, "domain %s", uuid);
     auto_free char *memory = qemu_folder_memory_path(hv, uuid);
