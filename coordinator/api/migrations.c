@@ -197,7 +197,7 @@ static bool answer_created(const struct api_context *api, struct http_request *r
 {
     struct error later;
     if (!admission_start(request->db, id, api->config->host_lost_after_s, &later))
-        log_warning("migration %s stays queued for now: %s", id, later.text);
+        log_warning("migration %s stays queued: %s", id, later.text);
     if (!migration_store_show(request->db, id, api->config->host_lost_after_s, &answer->body, err))
         return false;
     answer->status = 202;
