@@ -35,7 +35,7 @@ static bool finish_tcp(struct link_stream *stream, int64_t deadline_ms, struct e
 {
     int failure = 0;
     socklen_t size = sizeof failure;
-    if (!stream_wait(stream, stream->fd, POLLOUT, deadline_ms, err))
+    if (!stream_wait(stream, POLLOUT, deadline_ms, err))
         return false;
     if (getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &failure, &size) < 0)
         failure = errno;

@@ -470,7 +470,7 @@ void nbd_watch_init(struct nbd_watch *watch, int64_t now_ms)
     memset(watch, 0, sizeof *watch);
     watch->oldest = watch->newest = watch->finishing = NONE;
     memset(watch->buckets, 0xff, sizeof watch->buckets); /* NONE */
-    for (uint16_t i = 0; i < NBD_WATCH_REQUESTS; i++)
+    for (unsigned i = 0; i < NBD_WATCH_REQUESTS; i++)
         watch->requests[i].next_in_bucket = i + 1 < NBD_WATCH_REQUESTS ? (uint16_t)(i + 1) : NONE;
     begin_waiting(watch, now_ms);
 }

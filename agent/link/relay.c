@@ -17,7 +17,7 @@
 
 /* A client that closed both ways while bytes of it are on their way: they get this long without
  * progress, and so does the peer to end its side. */
-enum { FAREWELL_MS = 5000 };
+enum { FAREWELL_MS = 5000, RETRY_MS = 10 };
 
 struct link_relay {
     struct link_relay_options options; /* path owned */
@@ -89,6 +89,8 @@ static bool await_client(struct link_relay *relay, struct error *err)
             return error_set(err, fds[2].revents ? ERROR_CANCELLED : ERROR_UNREACHABLE,
                              "the stream ended before the local client came");
         relay->local = accept4(relay->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (relay->local < 0)
+            clock_sleep_ms(RETRY_MS); /* no descriptor left: the client stays in the backlog */
     }
     close_listener(relay);
     return socket_tune_local(relay->local, err);

@@ -49,6 +49,7 @@ static bool read_local(struct relay_splice *splice, bool *has_moved, struct erro
     bool is_retry = got < 0 && (errno == EAGAIN || errno == EINTR);
     if (is_retry && !splice->is_local_gone) {
         splice->is_local_unreadable = errno == EAGAIN;
+        *has_moved |= errno == EINTR;
         return true;
     }
     *has_moved = true;
@@ -239,7 +240,7 @@ static void note_peer(struct relay_splice *splice, short events)
 {
     if (events & (POLLHUP | POLLERR | POLLRDHUP))
         note_write(splice, STREAM_FAILED);
-    if (events & POLLIN)
+    if (events & (POLLIN | POLLOUT)) /* reading can have waited for room to answer in */
         splice->is_peer_unreadable = false;
     if (events & POLLOUT)
         splice->is_peer_unwritable = false;

@@ -80,7 +80,7 @@ static void say_farewell(struct link_stream *stream)
     struct error err;
     int64_t deadline_ms = clock_monotonic_ms() + FAREWELL_MS;
     shutdown(stream->fd, SHUT_WR);
-    while (stream_wait(stream, stream->fd, POLLIN, deadline_ms, &err) &&
+    while (stream_wait(stream, POLLIN, deadline_ms, &err) &&
            recv(stream->fd, ignored, sizeof ignored, 0) > 0)
         ;
 }

@@ -73,10 +73,10 @@ static int remaining_ms(int64_t deadline_ms)
     return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
-bool stream_wait(struct link_stream *stream, int fd, short events, int64_t deadline_ms,
-                 struct error *err)
+bool stream_wait(struct link_stream *stream, short events, int64_t deadline_ms, struct error *err)
 {
-    struct pollfd fds[] = {{.fd = fd, .events = events}, {.fd = stream->wake_fd, .events = POLLIN}};
+    struct pollfd fds[] = {{.fd = stream->fd, .events = events},
+                           {.fd = stream->wake_fd, .events = POLLIN}};
     for (;;) {
         int timeout_ms = remaining_ms(deadline_ms);
         int ready = poll(fds, 2, timeout_ms);
@@ -97,7 +97,7 @@ static bool finish_writing(struct link_stream *stream, int64_t deadline_ms, stru
         enum stream_io flushed = stream_try_flush(stream, err);
         if (flushed != STREAM_AGAIN)
             return flushed == STREAM_DONE;
-        if (!stream_wait(stream, stream->fd, POLLOUT, deadline_ms, err))
+        if (!stream_wait(stream, POLLOUT, deadline_ms, err))
             return false;
     }
 }
@@ -112,7 +112,7 @@ bool stream_handshake(struct link_stream *stream, int64_t deadline_ms, struct er
             return false;
         if (io == STREAM_DONE)
             return true;
-        if (!stream_wait(stream, stream->fd, POLLIN, deadline_ms, err))
+        if (!stream_wait(stream, POLLIN, deadline_ms, err))
             return false;
     }
 }
@@ -135,7 +135,7 @@ static bool read_until(struct link_stream *stream, void *data, size_t size, int6
         if (io == STREAM_FAILED)
             return false;
         short events = POLLIN | (stream_has_outgoing(stream) ? POLLOUT : 0);
-        if (!stream_wait(stream, stream->fd, events, deadline_ms, err))
+        if (!stream_wait(stream, events, deadline_ms, err))
             return false;
         if (events & POLLOUT && stream_try_flush(stream, err) == STREAM_FAILED)
             return false;
@@ -175,7 +175,7 @@ static bool write_until(struct link_stream *stream, const char *data, size_t siz
         if (io == STREAM_FAILED)
             return false;
         done += taken;
-        if (io == STREAM_AGAIN && !stream_wait(stream, stream->fd, POLLOUT, deadline_ms, err))
+        if (io == STREAM_AGAIN && !stream_wait(stream, POLLOUT, deadline_ms, err))
             return false;
     }
     return finish_writing(stream, deadline_ms, err);

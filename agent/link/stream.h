@@ -45,8 +45,8 @@ bool stream_open(struct link_stream **out, int fd, SSL_CTX *context, const char 
 
 /* CLOCK_MONOTONIC milliseconds at which `timeout_ms` from now has passed; -1: never. */
 int64_t stream_deadline(int timeout_ms);
-/* Waits for poll(2) events on `fd`, link_shutdown (ERROR_CANCELLED) or the deadline. */
-bool stream_wait(struct link_stream *stream, int fd, short events, int64_t deadline_ms,
+/* Waits for poll(2) events of the socket, link_shutdown (ERROR_CANCELLED) or the deadline. */
+bool stream_wait(struct link_stream *stream, short events, int64_t deadline_ms,
                  struct error *err) must_check;
 
 bool stream_handshake(struct link_stream *stream, int64_t deadline_ms,

@@ -150,17 +150,9 @@ static enum stream_io send_outgoing(struct link_stream *stream, struct error *er
     return STREAM_DONE;
 }
 
-static enum stream_io read_records(struct link_stream *stream, char *data, size_t size, size_t *got,
-                                   struct error *err)
+/* After a read that brought nothing. */
+static enum stream_io why_unread(struct link_stream *stream, struct error *err)
 {
-    size_t total = 0, count;
-    ERR_clear_error();
-    while (total < size && SSL_read_ex(stream->ssl, data + total, size - total, &count) == 1)
-        total += count;
-    if (total > 0) {
-        *got = total;
-        return STREAM_DONE;
-    }
     switch (SSL_get_error(stream->ssl, 0)) {
     case SSL_ERROR_WANT_READ:
     case SSL_ERROR_WANT_WRITE: /* an answer of TLS itself found no room: after the next flush */
@@ -170,6 +162,20 @@ static enum stream_io read_records(struct link_stream *stream, char *data, size_
     default:
         return fail(stream, err);
     }
+}
+
+static enum stream_io read_records(struct link_stream *stream, char *data, size_t size, size_t *got,
+                                   struct error *err)
+{
+    size_t total = 0, count;
+    ERR_clear_error();
+    while (total < size && SSL_read_ex(stream->ssl, data + total, size - total, &count) == 1)
+        total += count;
+    enum stream_io io = total == size ? STREAM_DONE : why_unread(stream, err);
+    if (total == 0)
+        return io;
+    *got = total; /* a failure behind these bytes is kept for the next call */
+    return STREAM_DONE;
 }
 
 enum stream_io stream_try_read(struct link_stream *stream, void *data, size_t size, size_t *got,

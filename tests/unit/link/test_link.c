@@ -335,6 +335,23 @@ Test(link, a_cut_is_no_orderly_end)
     link_close(far);
 }
 
+Test(link, what_came_before_a_cut_can_be_read_and_then_the_cut_is_told)
+{
+    struct link_stream *near, *far;
+    char data[10];
+    size_t got;
+    fixture_pair(&near, &far);
+    cr_assert(link_write_all(near, "last", 4, 1000, &err), "%s", err.text);
+    link_shutdown(near);
+    link_close(near);
+    clock_sleep_ms(100); /* so that bytes and cut are read at once */
+    cr_assert(link_read(far, data, 10, 5000, &got, &err), "%s", err.text);
+    cr_assert_eq(got, 4);
+    cr_assert_not(link_read(far, data, 10, 5000, &got, &err));
+    says("in the middle");
+    link_close(far);
+}
+
 Test(link, a_timeout_spoils_the_stream)
 {
     struct link_stream *near, *far;
