@@ -83,8 +83,9 @@ static const char sql_vdis[] =
     " WHERE (vdi.format, vdi.size_bytes, vdi.allocated_bytes)"
     " IS DISTINCT FROM (excluded.format, excluded.size_bytes, excluded.allocated_bytes)";
 
+/* MATERIALIZED keeps the ids alone: joined in place, each row would drag the whole list along. */
 static const char sql_vdis_gone[] =
-    "WITH reported AS (SELECT r.id AS sr_id, v.id"
+    "WITH reported AS MATERIALIZED (SELECT r.id AS sr_id, v.id"
     " FROM jsonb_to_recordset($2::jsonb -> 'srs') AS r(id uuid, vdis jsonb)"
     " CROSS JOIN LATERAL jsonb_to_recordset(r.vdis) AS v(id uuid))"
     " DELETE FROM vdi USING sr_host sh WHERE sh.host_id = $1 AND vdi.sr_id = sh.sr_id"
@@ -140,7 +141,7 @@ static const char sql_vbds[] =
     " excluded.size_bytes, excluded.is_movable, excluded.why_not)";
 
 static const char sql_vbds_gone[] =
-    "WITH reported AS (SELECT v.id AS vm_id, d.device"
+    "WITH reported AS MATERIALIZED (SELECT v.id AS vm_id, d.device"
     " FROM jsonb_to_recordset($2::jsonb -> 'domains') AS r(uuid uuid, disks jsonb)"
     " JOIN vm v ON v.host_id = $1 AND v.domain_uuid = r.uuid"
     " CROSS JOIN LATERAL jsonb_to_recordset(r.disks) AS d(device text))"
@@ -161,7 +162,7 @@ static const char sql_vifs[] =
     " WHERE (vif.position, vif.network) IS DISTINCT FROM (excluded.position, excluded.network)";
 
 static const char sql_vifs_gone[] =
-    "WITH reported AS (SELECT v.id AS vm_id, d.mac"
+    "WITH reported AS MATERIALIZED (SELECT v.id AS vm_id, d.mac"
     " FROM jsonb_to_recordset($2::jsonb -> 'domains') AS r(uuid uuid, vifs jsonb)"
     " JOIN vm v ON v.host_id = $1 AND v.domain_uuid = r.uuid"
     " CROSS JOIN LATERAL jsonb_to_recordset(r.vifs) AS d(mac text))"

@@ -265,6 +265,16 @@ def test_what_an_inventory_leaves_out_is_removed(world):
     assert [s["name"] for s in world.api.get("/v1/srs")["items"]] == ["local-b1"]
 
 
+def test_a_large_inventory_is_applied_in_seconds(world):
+    for number in range(1000):
+        world.a1.add_vm(f"x{number}", disks=4)
+    for _ in range(2):
+        began = time.monotonic()
+        world.a1.report()
+        assert time.monotonic() - began < 8
+    assert world.coordinator.query("SELECT count(*) FROM vbd") == [["4002"]]
+
+
 # ---- failures
 
 @pytest.mark.parametrize("role,kind", [("b1", "prepare"), ("a1", "transfer")])
