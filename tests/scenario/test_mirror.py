@@ -232,6 +232,26 @@ def test_full_destination_is_said_and_the_guest_runs_on(small_disk):
         bench.verify()
 
 
+def test_destination_that_fills_up_under_the_mirror_is_said(small_disk):
+    with MirrorBench([("raw", 128, "raw")], filled=False, base=0, rate=50,
+                     destination_mount=small_disk) as bench:
+        bench.start()
+        bench.source.do("run")
+        bench.guest.rate(0)
+        with pytest.raises(DriveError) as failure:
+            while True:
+                bench.source.do("mirrored")
+                time.sleep(0.2)
+        assert "No space left on device" in failure.value.text
+        with pytest.raises(DriveError) as failure:
+            bench.source.do("run")
+        assert failure.value.code == "no-space"
+        bench.guest.assert_writes()
+        bench.source.do("abort")
+        assert bench.leftovers() == []
+        bench.verify()
+
+
 @pytest.mark.parametrize("form", ["raw", "qcow2"])
 def test_restarted_source_goes_on_where_it_was(form):
     with MirrorBench([(form, 128, "raw")], bandwidth=10 * MIB, rate=200) as bench:
