@@ -1,8 +1,11 @@
 /* Named points where a test build can be killed, held, slowed or made to fail; nothing in a release
- * build. Give each process a folder of its own. A point reads the file $CROSSPOOL_FAILPOINTS/<name>
- * each time it is passed: kill          SIGKILL of this process wait          holds until the file
- * is gone delay MS      sleeps error TEXT    fails with ERROR_INTERNAL and TEXT (only points that
- * can fail) and writes <name>.hit beside it, so that a test can wait for it. */
+ * build. Each time a point is passed it reads the file <name> in the folder $CROSSPOOL_FAILPOINTS
+ * (give each process a folder of its own):
+ *   "kill"        SIGKILL of this process
+ *   "wait"        holds until the file is gone
+ *   "delay MS"    sleeps
+ *   "error TEXT"  fails with ERROR_INTERNAL and TEXT (only points that can fail)
+ * and it writes <name>.hit beside it, so that a test can wait for it. */
 #pragma once
 
 #include "base/error.h"
