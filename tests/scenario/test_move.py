@@ -1,5 +1,6 @@
 """A running guest moves between pools while it writes; its data is proved inside and outside."""
 import os
+import time
 
 import pytest
 
@@ -93,16 +94,17 @@ def test_the_destination_pool_has_a_new_vm_object(cluster, name):
 def test_the_guest_answers_pings_before_during_and_after(cluster, name):
     guest = cluster.boot("a1", name, [("raw", 32)])
     ping = cluster.network.start_ping(guest.address)
+    time.sleep(1)
     migration = cluster.migrate(name, "a1", "b1")
     ended = cluster.wait_end(migration)
     cluster.follow(guest, "b1")
     assert ended["state"] == "succeeded", ended
     shell.wait_for("an answer at the new host", lambda: "1 received" in cluster.network.inside(
         "ping", "-n", "-c", "1", "-W", "5", guest.address), 30)
+    time.sleep(1)
     sent, received = cluster.network.ping_result(ping)
-    assert sent > 20
-    # what is lost is lost in the pause
-    assert sent - received <= ended["pause_us"] / 50000 + 20, (sent, received, ended["pause_us"])
+    # what is lost is lost in the pause, and until the switches know of the new place
+    assert sent - received <= ended["pause_us"] / 50000 + 10, (sent, received, ended["pause_us"])
 
 
 def test_progress_says_what_happens(cluster, name):
