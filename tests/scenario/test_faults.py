@@ -7,12 +7,12 @@ import pytest
 from crosspool_test import shell
 from crosspool_test.cut import SilentCut, reset_connections
 
-RATE = 16 << 20
+RATE = 8 << 20
 
 
 def start_slow_move(cluster, name, phase):
     """A guest at a1 and its move to b1, held or slowed in the phase. Returns (guest, id, release)."""
-    guest = cluster.boot("a1", name, [("raw", 64), ("qcow2", 64)])
+    guest = cluster.boot("a1", name, [("raw", 32), ("qcow2", 32)])
     guest.reset_gap()
     hold = {"preparing": ("b1", "step.finished"), "copying": None,
             "memory": ("a1", "handoff.source-streaming"),
@@ -22,7 +22,7 @@ def start_slow_move(cluster, name, phase):
             "owned": ("b1", "handoff.owned")}[phase]
     if hold:
         cluster.agents[hold[0]].set_failpoint(hold[1], "wait")
-    migration = cluster.migrate(name, "a1", "b1", bandwidth_bytes_per_s=RATE)
+    migration = cluster.migrate(name, "a1", "b1", bandwidth_bytes_per_s=0 if hold else RATE)
     if hold:
         cluster.agents[hold[0]].wait_failpoint(hold[1], 120)
     else:
@@ -81,7 +81,7 @@ def test_a_killed_receiver(cluster, name, victim):
 
 
 def test_a_killed_reader(cluster, name):
-    guest = cluster.boot("a1", name, [("qcow2", 64)])
+    guest = cluster.boot("a1", name, [("qcow2", 32)])
     migration = cluster.migrate(name, "a1", "b1", bandwidth_bytes_per_s=RATE)
     cluster.wait_phase(migration, "copying")
     readers = shell.wait_for("the reader", lambda: [
