@@ -93,7 +93,7 @@ def measure(cluster, directory, pki, size, is_half_empty, pairs):
     data = directory / f"{name}.raw"
     make_random(data, size, is_half_empty)
     guest = cluster.boot("a1", name, [("raw", size >> 20)], memory_mib=64, prefilled=data,
-                         writers=0)
+                         stopped=1, base=0)
     ends = ["a1", "b1"]
     rows = []
     for _ in range(pairs):
