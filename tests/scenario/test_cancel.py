@@ -23,7 +23,7 @@ HELD = {"memory": "handoff.source-streaming", "drained": "handoff.drained",
 
 @pytest.mark.parametrize("phase", ["preparing", "copying", *HELD])
 def test_cancel_leaves_the_guest_alone(cluster, name, phase):
-    guest = cluster.boot("a1", name, [("raw", 48), ("qcow2", 48)])
+    guest = cluster.boot("a1", name, [("raw", 32), ("qcow2", 32)])
     guest.reset_gap()
     source, destination = cluster.agents["a1"], cluster.agents["b1"]
     hold = None
@@ -33,7 +33,7 @@ def test_cancel_leaves_the_guest_alone(cluster, name, phase):
         hold = (source, HELD[phase])
     if hold:
         hold[0].set_failpoint(hold[1], "wait")
-    migration = cluster.migrate(name, "a1", "b1", bandwidth_bytes_per_s=16 << 20)
+    migration = cluster.migrate(name, "a1", "b1", bandwidth_bytes_per_s=0 if hold else 8 << 20)
     if hold:
         hold[0].wait_failpoint(hold[1], 120)
     else:
