@@ -4,15 +4,14 @@
 #include "agent/inventory/domain_owners.h"
 #include "base/memory.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const char nil_uuid[] = "00000000-0000-0000-0000-000000000000";
 
 static void copy(char *out, size_t size, const char *text)
 {
-    size_t length = strnlen(text, size - 1);
-    memcpy(out, text, length);
-    out[length] = '\0';
+    snprintf(out, size, "%.*s", (int)size - 1, text);
 }
 
 static bool add_facts(const struct inventory_source *source, struct inventory *out,

@@ -28,7 +28,7 @@ static void cut_to_last_line(char *text, size_t size, char out[CHILD_LOG_LINE])
         size--;
     text[size] = '\0';
     char *line = strrchr(text, '\n');
-    snprintf(out, CHILD_LOG_LINE, "%s", line ? line + 1 : text);
+    snprintf(out, CHILD_LOG_LINE, "%.*s", CHILD_LOG_LINE - 1, line ? line + 1 : text);
 }
 
 void child_log_last_line(const char *path, off_t start, char out[CHILD_LOG_LINE])

@@ -139,7 +139,7 @@ static void add_disk(struct qemu_command *command, const struct hypervisor *hv,
 static void add_vif(struct qemu_command *command, const struct hypervisor *hv,
                     const struct qemu_config *config, size_t index)
 {
-    char prefix[QEMU_TAP_PREFIX], id[16], address[16];
+    char prefix[QEMU_TAP_PREFIX], id[32], address[16];
     qemu_folder_tap_prefix(hv, config->uuid, prefix);
     snprintf(id, sizeof id, "vif%zu", index);
     snprintf(address, sizeof address, "%x.%x", FIRST_VIF_SLOT + (int)index / 8, (int)index % 8);
