@@ -2,6 +2,7 @@
 #include "agent/agent.h"
 
 #include "agent/coordinator_client/enrolment.h"
+#include "base/cleanup.h"
 #include "base/log.h"
 
 #include <signal.h>
@@ -11,12 +12,13 @@
 struct options {
     const char *command;
     const char *config;
-    const char *token;
+    const char *token_file;
     const char *domain;
 };
 
 static const char usage[] =
-    "usage: crosspool-agent run | enrol --token TOKEN | boot DOMAIN.json, each with --config FILE";
+    "usage: crosspool-agent run | enrol --token-file FILE | boot DOMAIN.json, each with --config "
+    "FILE";
 
 static bool take_word(struct options *options, const char *word, struct error *err)
 {
@@ -35,13 +37,13 @@ static bool read_words(struct options *options, int count, char **words, struct 
 {
     for (int i = 1; i < count; i++) {
         bool is_config = strcmp(words[i], "--config") == 0;
-        bool is_token = strcmp(words[i], "--token") == 0;
+        bool is_token = strcmp(words[i], "--token-file") == 0;
         if (!is_config && !is_token) {
             if (!take_word(options, words[i], err))
                 return false;
             continue;
         }
-        const char **value = is_config ? &options->config : &options->token;
+        const char **value = is_config ? &options->config : &options->token_file;
         if (i + 1 == count || *value)
             return error_set(err, ERROR_INVALID, "%s: expected once, with a value; %s", words[i],
                              usage);
@@ -66,13 +68,26 @@ static bool check(const struct options *options, struct error *err)
                          usage);
     if (!options->config)
         return error_set(err, ERROR_INVALID, "%s: --config FILE is missing; %s", command, usage);
-    if (is_enrol != (options->token != NULL))
-        return error_set(err, ERROR_INVALID, "%s: --token goes with enrol, and enrol needs it; %s",
-                         command, usage);
+    if (is_enrol != (options->token_file != NULL))
+        return error_set(err, ERROR_INVALID,
+                         "%s: --token-file goes with enrol, and enrol needs it; %s", command,
+                         usage);
     if (is_boot != (options->domain != NULL))
         return error_set(err, ERROR_INVALID,
                          "%s: DOMAIN.json goes with boot, and boot needs it; %s", command, usage);
     return true;
+}
+
+/* The token comes by a file: everybody on the host can read a command line. */
+static bool enrol(const struct agent_config *config, const char *token_file, struct error *err)
+{
+    auto_free char *token = NULL;
+    if (!enrolment_read_token(token_file, &token, err))
+        return false;
+    bool ok = enrolment_run(config->coordinators.items, config->coordinators.count,
+                            config->state_directory, token, err);
+    explicit_bzero(token, strlen(token));
+    return ok;
 }
 
 static bool execute(const struct options *options, const struct agent_config *config,
@@ -82,8 +97,7 @@ static bool execute(const struct options *options, const struct agent_config *co
         return agent_run(config, err);
     if (is_command(options, "boot"))
         return agent_boot(config, options->domain, err);
-    return enrolment_run(config->coordinators.items, config->coordinators.count,
-                         config->state_directory, options->token, err);
+    return enrol(config, options->token_file, err);
 }
 
 /* In every thread: the main thread waits for these, and a peer that is gone is an error of a

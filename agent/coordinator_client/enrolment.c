@@ -11,9 +11,11 @@
 #include "protocol/agent_api.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
-enum { PEM_LIMIT = 64 << 10, ANSWER_LIMIT = 1 << 20, TIMEOUT_S = 30 };
+enum { PEM_LIMIT = 64 << 10, ANSWER_LIMIT = 1 << 20, TIMEOUT_S = 30, TOKEN_FILE_LIMIT = 1024 };
 
 struct wanted {
     char fingerprint[65];
@@ -151,4 +153,43 @@ bool enrolment_run(const struct coordinator_address *coordinators, size_t count,
     }
     http_client_close(client);
     return ok;
+}
+
+static bool is_word(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (!isgraph((unsigned char)text[i]))
+            return false;
+    return size > 0;
+}
+
+static bool check_private(const char *path, struct error *err)
+{
+    struct stat info;
+    if (stat(path, &info) < 0) {
+        enum error_code code = errno == ENOENT ? ERROR_NOT_FOUND : ERROR_INTERNAL;
+        return error_set_errno(err, code, errno, "%s", path);
+    }
+    if (S_ISREG(info.st_mode) && (info.st_mode & 077))
+        return error_set(err, ERROR_REFUSED, "%s: others can read it; chmod 600 it", path);
+    return true;
+}
+
+bool enrolment_read_token(const char *path, char **token, struct error *err)
+{
+    bool is_stdin = strcmp(path, "-") == 0;
+    auto_free char *text = NULL;
+    size_t size = 0;
+    if ((!is_stdin && !check_private(path, err)) ||
+        !file_read(is_stdin ? "/dev/stdin" : path, TOKEN_FILE_LIMIT, &text, &size, err))
+        return false;
+    if (size && text[size - 1] == '\n')
+        text[--size] = '\0';
+    if (!is_word(text, size)) {
+        explicit_bzero(text, size);
+        return error_set(err, ERROR_INVALID, "%s: expected one line with an enrolment token",
+                         is_stdin ? "standard input" : path);
+    }
+    *token = take(text);
+    return true;
 }

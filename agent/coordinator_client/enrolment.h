@@ -15,3 +15,6 @@ struct coordinator_address {
  * CA that `ca` or `ca_sha256` names; ERROR_REFUSED when neither is given. */
 bool enrolment_run(const struct coordinator_address *coordinators, size_t count,
                    const char *state_directory, const char *token, struct error *err) must_check;
+/* The one line of a file that only its owner may read, or of standard input for "-". *token is
+ * owned by the caller. ERROR_INVALID for anything but one word. */
+bool enrolment_read_token(const char *path, char **token, struct error *err) must_check;

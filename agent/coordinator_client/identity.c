@@ -48,7 +48,7 @@ static bool load(struct identity *identity, struct error *err)
     if (!is_there(identity->directory, "host.pem"))
         return error_set(
             err, ERROR_NOT_FOUND,
-            "%s holds no host certificate: run `crosspool-agent enrol --token T` first",
+            "%s holds no host certificate: run `crosspool-agent enrol --token-file FILE` first",
             identity->directory);
     if (!read_pem(identity->directory, "ca.pem", &identity->ca, err) ||
         !read_pem(identity->directory, "host.key", &identity->key, err) ||

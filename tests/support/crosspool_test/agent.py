@@ -50,7 +50,7 @@ class Agent:
                          self.config_path, **options)
 
     def enrol(self, token):
-        self.command("enrol", "--token", token)
+        self.command("enrol", "--token-file", "-", input=token)
 
     def start(self):
         environment = dict(os.environ, CROSSPOOL_FAILPOINTS=str(self.failpoints),

@@ -55,7 +55,7 @@ Test(identity, host_that_is_not_enrolled_is_told_what_to_do)
     struct identity *identity = NULL;
     cr_expect_not(identity_open(&identity, folder, &err));
     cr_expect_eq(err.code, ERROR_NOT_FOUND);
-    cr_expect_not_null(strstr(err.text, "enrol --token"), "%s", err.text);
+    cr_expect_not_null(strstr(err.text, "enrol --token-file"), "%s", err.text);
 }
 
 Test(identity, repeated_attempt_asks_for_the_same)
