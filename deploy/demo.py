@@ -1,17 +1,19 @@
 """The demo's second half: everything is built; start it, move the guests, prove it. See deploy/demo."""
 import argparse
-import fcntl
 import json
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 import time
 
-from crosspool_test import shell
-from crosspool_test.cluster import Cluster
+from crosspool_test.cluster import Cluster, clear
+from crosspool_test.network import Network
 
 DIRECTORY = pathlib.Path("/var/tmp/crosspool-demo")
+TAG = "cpd"  # of the bridges
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LAYOUT = {"A": ["a1", "a2"], "B": ["b1"]}
 GUESTS = [("web", "a1", [("raw", 128), ("qcow2", 128)]), ("mail", "a2", [("raw", 192)])]
 
@@ -20,19 +22,10 @@ def say(text=""):
     print(text, file=sys.stderr, flush=True)
 
 
-def take_lock():
-    """One demo at a time; the lock goes with the process."""
-    lock = open("/run/lock/crosspool-demo", "w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        sys.exit("deploy/demo: another demo is running on this machine")
-    return lock
-
-
 def clear_earlier_run():
     """What a demo that was killed left behind."""
-    shell.run("pkill", "-9", "-f", f"{DIRECTORY}/", check=False)
+    hosts = [host for pool in LAYOUT.values() for host in pool]
+    clear(DIRECTORY, Network(TAG, hosts))
     shutil.rmtree(DIRECTORY, ignore_errors=True)
     DIRECTORY.mkdir(parents=True)
 
@@ -90,14 +83,15 @@ def run(cluster):
         if is_moved:
             cluster.follow(guest, "b1")
         verdict = guest.verify()
+        said = f"{verdict.checked} sectors compared" if verdict.ok else verdict.text
         homes = cluster.homes(guest)
-        results.append({"guest": guest.name, "state": migration["state"],
-                        "pause_ms": round(migration["pause_us"] / 1000, 1),
+        pause_ms = round((migration["pause_us"] or 0) / 1000, 1)
+        results.append({"guest": guest.name, "state": migration["state"], "pause_ms": pause_ms,
                         "longest_write_gap_ms": guest.gap_before_move_ms,
                         "data": "verified" if verdict.ok else "DAMAGED", "runs_at": homes,
                         "disk_bytes": sum(d["total_bytes"] for d in migration["disks"])})
-        say(f"   {guest.name}: {migration['state']}, pause {migration['pause_us'] / 1000:.0f} ms, "
-            f"data {results[-1]['data']} ({verdict}), runs at {', '.join(homes)}")
+        say(f"   {guest.name}: {migration['state']}, pause {pause_ms:.0f} ms, "
+            f"data {results[-1]['data']} ({said}), runs at {', '.join(homes)}")
     cluster.wait_no_leftovers()
     leftovers = cluster.leftovers()
     say(f"   leftovers: {len(leftovers) or 'none'}; {seconds:.1f} s in all")
@@ -107,31 +101,61 @@ def run(cluster):
     return {"ok": is_good, "seconds": round(seconds, 1), "guests": results,
             "leftovers": len(leftovers)}
 
+def put_out(cluster, error):
+    """One line of the reason, and what the daemons said last."""
+    for title, process in [("coordinator", cluster.coordinator), *cluster.agents.items()]:
+        for line in process.tail(4).splitlines():
+            say(f"   {title}: {line[:300]}")
+    say(f"deploy/demo: {error}")
+
+
+def show_how_to_look(cluster):
+    say(f"== kept running. Look around:\n   curl --cacert {cluster.coordinator.ca_path} -H "
+        f"'Authorization: Bearer {cluster.api.token}' {cluster.coordinator.url()}/v1/vms\n"
+        "   Ctrl-C ends it.")
+
+
+class Stopped(Exception):
+    """A signal asked for the end."""
+
+
+def on_signal(number, _frame):
+    for other in SIGNALS:
+        signal.signal(other, signal.SIG_IGN)  # the end is not interrupted
+    raise Stopped(signal.Signals(number).name)
+
+
+def clean_up(cluster):
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    cluster.down()
+    shutil.rmtree(DIRECTORY, ignore_errors=True)
+
 
 def main():
     parser = argparse.ArgumentParser(prog="deploy/demo")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    lock = take_lock()
     clear_earlier_run()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
-    cluster = Cluster(LAYOUT, tag="cpd", directory=DIRECTORY)
+    cluster = Cluster(LAYOUT, tag=TAG, directory=DIRECTORY)
     result = {"ok": False}
     try:
+        for number in SIGNALS:
+            signal.signal(number, on_signal)
         result = run(cluster)
         if options.keep:
-            say(f"== kept running. Look around:\n   curl --cacert {cluster.coordinator.ca_path} -H "
-                f"'Authorization: Bearer {cluster.api.token}' {cluster.coordinator.url()}/v1/vms\n"
-                "   Ctrl-C ends it.")
+            show_how_to_look(cluster)
             signal.pause()
-    except KeyboardInterrupt:
-        say("\n== stopping")
+    except Stopped as stopped:
+        say(f"\n== {stopped}: stopping")
+        if not result["ok"]:
+            result["error"] = f"stopped by {stopped}"
+    except (AssertionError, OSError, subprocess.SubprocessError) as error:
+        put_out(cluster, error)
+        result = {"ok": False, "error": str(error)}
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        cluster.down()
-        shutil.rmtree(DIRECTORY, ignore_errors=True)
-        lock.close()
+        clean_up(cluster)
     if options.json:
         print(json.dumps(result))
     return 0 if result["ok"] else 1

@@ -17,6 +17,27 @@ from .postgres import Postgres
 MIB = 1 << 20
 
 
+# whatever of a cluster may still run when its starter was killed
+PROGRAMS = ("crosspool-agent", "crosspool-coordinator", "qemu-system-x86_64", "qemu-img", "nbdkit",
+            "postgres", "initdb")
+
+
+def remove_memory(domain):
+    for file in pathlib.Path("/dev/shm").glob(f"*{domain}*"):
+        file.unlink(missing_ok=True)
+
+
+def clear(directory, network, domains=()):
+    """Ends and removes what a cluster of this directory and network left on the machine, even one
+    whose starter was killed; the directory's files stay."""
+    shell.end_processes_below(directory, PROGRAMS)
+    network.down()
+    for folder in pathlib.Path(directory).glob("*/run/domains/*"):
+        remove_memory(folder.name)
+    for domain in domains:
+        remove_memory(domain)
+
+
 class Cluster:
     """layout: {"A": ["a1", "a2"], "B": ["b1"]}. Names of hosts are at most 3 characters."""
 
@@ -28,7 +49,8 @@ class Cluster:
         self.directory.chmod(0o755)
         self.hosts = [host for hosts in layout.values() for host in hosts]
         self.network = Network(tag, self.hosts)
-        self.postgres = Postgres(self.directory / "postgres")
+        self.postgres = Postgres(self.directory / "postgres", sockets=None if self.is_temporary
+                                 else self.directory / "sql")
         self.coordinator = Coordinator(self.directory / "coordinator", self.postgres,
                                        **(coordinator_options or {}))
         self.agents = {}
@@ -82,11 +104,7 @@ class Cluster:
             agent.kill()
         self.coordinator.kill()
         self.postgres.stop()
-        self.network.down()
-        shell.run("pkill", "-9", "-f", f"{self.directory}/", check=False)
-        for domain in self.guests:
-            for file in pathlib.Path("/dev/shm").glob(f"*{domain}*"):
-                file.unlink(missing_ok=True)
+        clear(self.directory, self.network, self.guests)
         if self.is_temporary:
             shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -110,16 +128,12 @@ class Cluster:
             for pid in agent.domains().values():
                 shell.run("kill", "-9", str(pid), check=False)
             for folder in agent.run_directory.glob("domains/*"):
-                shell.run("pkill", "-9", "-f", f"{folder}/", check=False)
+                shell.end_processes_below(folder, PROGRAMS)
                 shutil.rmtree(folder, ignore_errors=True)
-                for file in pathlib.Path("/dev/shm").glob(f"*{folder.name}*"):
-                    file.unlink(missing_ok=True)
+                remove_memory(folder.name)
             for image in images.vdis(agent.sr):
                 (agent.sr / image).unlink()
-        for line in shell.run("ip", "-o", "link", "show", "type", "tun").splitlines():
-            tap = line.split(":")[1].strip().split("@")[0]
-            if any(f"master {self.network.bridge(host)} " in line for host in self.hosts):
-                shell.run("ip", "link", "del", tap, check=False)
+        self.network.remove_taps()
 
     @contextlib.contextmanager
     def small_sr(self, host, size_bytes):

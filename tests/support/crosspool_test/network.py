@@ -67,7 +67,15 @@ class Network:
                 return int(words[0]), int(words[3])
         raise AssertionError(f"ping said: {text[-300:]}")
 
+    def remove_taps(self):
+        """Taps of guests that were killed: they stay when QEMU ends."""
+        for line in shell.run("ip", "-o", "link", "show", "type", "tun").splitlines():
+            tap = line.split(":")[1].strip().split("@")[0]
+            if any(f"master {self.bridge(host)} " in line for host in self.hosts):
+                shell.run("ip", "link", "del", tap, check=False)
+
     def down(self):
+        self.remove_taps()
         for host in self.hosts:
             shell.run("ip", "link", "del", f"{self.tag}v{host}a", check=False)
             shell.run("ip", "link", "del", self.bridge(host), check=False)

@@ -24,7 +24,7 @@ class Postgres:
 
     USER = "postgres"
 
-    def __init__(self, directory):
+    def __init__(self, directory, sockets=None):
         self.binaries = _binaries()
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ class Postgres:
         self.data = self.directory / "data"
         self.log = self.directory / "postgres.log"
         # a unix socket's path has to be short
-        self.sockets = pathlib.Path(f"/tmp/cpg-{os.getpid()}-{next(numbers)}")
+        self.sockets = pathlib.Path(sockets or f"/tmp/cpg-{os.getpid()}-{next(numbers)}")
         self.process = None
         self.databases = 0
         if os.geteuid() == 0:
@@ -63,7 +63,9 @@ class Postgres:
             self.process = subprocess.Popen(
                 self._command("postgres", "-D", self.data, "-k", self.sockets,
                               "-c", "listen_addresses=", "-c", "fsync=off",
-                              "-c", "max_connections=200", "-c", "shared_buffers=32MB"),
+                              "-c", "max_connections=200", "-c", "shared_buffers=32MB",
+                              # nothing of it in /dev/shm, where a SIGKILL would leave it
+                              "-c", "dynamic_shared_memory_type=mmap"),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/")
         while self.process.poll() is None:
             if self._answers():

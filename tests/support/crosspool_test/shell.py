@@ -1,6 +1,7 @@
 """Commands, waiting, and paths of this checkout and its build."""
 import os
 import pathlib
+import signal
 import subprocess
 import time
 
@@ -16,6 +17,19 @@ def run(*command, check=True, timeout=120, **options):
         raise AssertionError(f"{' '.join(map(str, command))}: exit {done.returncode}: "
                              f"{(done.stderr or done.stdout).strip()}")
     return done.stdout
+
+
+def end_processes_below(directory, programs):
+    """SIGKILL for each process of these programs that has a file below the directory among its
+    arguments. A process whose program was built anew meanwhile counts too."""
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            program = os.readlink(entry / "exe").removesuffix(" (deleted)")
+            arguments = (entry / "cmdline").read_bytes()
+            if pathlib.Path(program).name in programs and f"{directory}/".encode() in arguments:
+                os.kill(int(entry.name), signal.SIGKILL)
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
 
 
 def wait_for(what, condition, timeout=60, interval=0.05):
