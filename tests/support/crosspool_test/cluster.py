@@ -18,8 +18,8 @@ MIB = 1 << 20
 
 
 # whatever of a cluster may still run when its starter was killed
-PROGRAMS = ("crosspool-agent", "crosspool-coordinator", "qemu-system-x86_64", "qemu-img", "nbdkit",
-            "postgres", "initdb")
+PROGRAMS = ("crosspool-agent", "crosspool-coordinator", "qemu-system-x86_64", "qemu-img",
+            "qemu-storage-daemon", "nbdkit", "postgres", "initdb")
 
 
 def remove_memory(domain):

@@ -1,19 +1,18 @@
 """One coordinator on this machine: its folder, database, configuration and process."""
 import json
-import os
 import pathlib
 import random
-import signal
 import socket
 import subprocess
 
 from . import shell
 from .api import Api
+from .daemon import Daemon
 
 PROGRAM = shell.BUILD / "coordinator" / "crosspool-coordinator"
 
 
-class Coordinator:
+class Coordinator(Daemon):
     """options: further members of coordinator.json."""
 
     ADDRESS = "127.0.0.1"
@@ -23,13 +22,9 @@ class Coordinator:
 
     def __init__(self, directory, postgres, **options):
         self.directory = pathlib.Path(directory)
-        self.directory.mkdir(parents=True, exist_ok=True)
+        super().__init__("the coordinator", self.directory, "coordinator.log")
         self.postgres = postgres
-        self.failpoints = self.directory / "failpoints"
-        self.failpoints.mkdir(exist_ok=True)
-        self.log = self.directory / "coordinator.log"
         self.state_directory = self.directory / "state"
-        self.process = None
         self.configuration = {
             "database": None,
             "state_directory": str(self.state_directory),
@@ -93,11 +88,7 @@ class Coordinator:
         self.command("init")
 
     def start(self, timeout=30):
-        environment = dict(os.environ, CROSSPOOL_FAILPOINTS=str(self.failpoints))
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([PROGRAM, "run", "--config", self.config_path],
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            env=environment)
+        self.launch(PROGRAM, "run", "--config", self.config_path)
         api = self.api(None)
 
         def is_ready():
@@ -109,40 +100,6 @@ class Coordinator:
         shell.wait_for("the coordinator to be ready", is_ready, timeout)
         api.close()
 
-    def is_running(self):
-        return self.process is not None and self.process.poll() is None
-
-    def kill(self):
-        """SIGKILL, at any moment."""
-        if self.is_running():
-            self.process.kill()
-            self.process.wait()
-
-    def stop(self, timeout=30):
-        """SIGTERM; it must end by itself with 0."""
-        if not self.is_running():
-            return
-        self.process.terminate()
-        status = self.process.wait(timeout)
-        assert status == 0, f"the coordinator ended with {status}: {self.tail()}"
-
-    def restart(self):
-        self.kill()
-        self.start()
-
-    def signal(self, number):
-        os.kill(self.process.pid, number)
-
-    def freeze(self):
-        self.signal(signal.SIGSTOP)
-
-    def thaw(self):
-        self.signal(signal.SIGCONT)
-
-    def tail(self, lines=15):
-        text = self.log.read_text(errors="replace") if self.log.exists() else ""
-        return "\n".join(text.splitlines()[-lines:])
-
     def make_token(self, name, role):
         return self.command("token", "create", "--name", name, "--role", role).strip()
 
@@ -151,15 +108,3 @@ class Coordinator:
 
     def query(self, sql):
         return self.postgres.query(self.configuration["database"], sql)
-
-    # failpoints (base/failpoint.h)
-    def set_failpoint(self, name, action):
-        (self.failpoints / f"{name}.hit").unlink(missing_ok=True)
-        (self.failpoints / name).write_text(action)
-
-    def wait_failpoint(self, name, timeout=60):
-        shell.wait_for(f"failpoint {name} of the coordinator",
-                       (self.failpoints / f"{name}.hit").exists, timeout, 0.005)
-
-    def clear_failpoint(self, name):
-        (self.failpoints / name).unlink(missing_ok=True)
