@@ -63,6 +63,7 @@ def test_a_killed_process(cluster, name, victim, phase):
     release()
     time.sleep(1)
     process.start()
+    cluster.wait_ready()
     assert_whole(cluster, guest, migration)
 
 

@@ -87,7 +87,18 @@ class Cluster:
     def network_name(pool):
         return f"lan-{pool.lower()}"
 
+    def wait_ready(self, timeout=60):
+        """Until the coordinator answers and has its database."""
+        def is_ready():
+            try:
+                return self.api.request("GET", "/readyz").status == 200
+            except OSError:
+                return False
+        shell.wait_for("the coordinator to be ready", is_ready, timeout, 0.2)
+
     def wait_for_hosts(self, timeout=60):
+        self.wait_ready(timeout)
+
         def all_up():
             for agent in self.agents.values():
                 assert agent.is_running(), f"agent {agent.name} ended: {agent.tail()}"
