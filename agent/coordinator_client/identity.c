@@ -42,6 +42,19 @@ static bool is_there(const char *directory, const char *name)
     return access(path, F_OK) == 0;
 }
 
+/* Every peer refuses an expired one, and the coordinator does not renew it. */
+static bool check_unexpired(const struct identity *identity, const char *certificate,
+                            struct error *err)
+{
+    long long left = 0;
+    if (!x509_seconds_left(certificate, &left, err))
+        return error_prefix(err, "%s/host.pem", identity->directory);
+    return left > 0 || error_set(err, ERROR_REFUSED,
+                                 "%s/host.pem has expired: remove it and run `crosspool-agent "
+                                 "enrol` with a new token for this host",
+                                 identity->directory);
+}
+
 static bool load(struct identity *identity, struct error *err)
 {
     char *certificate = NULL;
@@ -55,7 +68,8 @@ static bool load(struct identity *identity, struct error *err)
         !read_pem(identity->directory, "host.pem", &certificate, err))
         return false;
     atomic_store(&identity->certificate, certificate);
-    return x509_host_of_pem(certificate, identity->host, err);
+    return x509_host_of_pem(certificate, identity->host, err) &&
+           check_unexpired(identity, certificate, err);
 }
 
 bool identity_open(struct identity **out, const char *state_directory, struct error *err)
