@@ -101,6 +101,7 @@ def run(cluster):
     return {"ok": is_good, "seconds": round(seconds, 1), "guests": results,
             "leftovers": len(leftovers)}
 
+
 def put_out(cluster, error):
     """One line of the reason, and what the daemons said last."""
     for title, process in [("coordinator", cluster.coordinator), *cluster.agents.items()]:
