@@ -33,7 +33,7 @@ def test_cancel_leaves_the_guest_alone(cluster, name, phase):
         hold = (source, HELD[phase])
     if hold:
         hold[0].set_failpoint(hold[1], "wait")
-    migration = cluster.migrate(name, "a1", "b1", bandwidth_bytes_per_s=0 if hold else 8 << 20)
+    migration = cluster.migrate(name, "a1", "b1", bandwidth_bytes_per_s=0 if hold else 16 << 20)
     if hold:
         hold[0].wait_failpoint(hold[1], 120)
     else:
@@ -63,7 +63,7 @@ def test_cancel_after_the_commit_is_refused_and_the_move_succeeds(cluster, name)
 
 def test_after_a_cancel_the_same_guest_moves(cluster, name):
     guest = cluster.boot("a1", name, [("raw", 48)])
-    migration = cluster.migrate(name, "a1", "b1", bandwidth_bytes_per_s=8 << 20)
+    migration = cluster.migrate(name, "a1", "b1", bandwidth_bytes_per_s=16 << 20)
     cluster.wait_phase(migration, "copying")
     cluster.api.post(f"/v1/migrations/{migration}/cancel", {})
     assert cluster.wait_end(migration)["state"] == "cancelled"

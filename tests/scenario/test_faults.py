@@ -7,7 +7,7 @@ import pytest
 from crosspool_test import shell
 from crosspool_test.cut import SilentCut, reset_connections
 
-RATE = 8 << 20
+RATE = 16 << 20
 
 
 def start_slow_move(cluster, name, phase):
