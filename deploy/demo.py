@@ -1,4 +1,4 @@
-"""The demo's second half: everything is built; start it, move the guests, prove it. See deploy/demo."""
+"""The demo's second half: everything is built; start it, move the guests, prove it."""
 import argparse
 import json
 import pathlib

@@ -100,8 +100,8 @@ def test_no_configuration_or_no_json_is_one_line(agent):
 
 
 @pytest.mark.parametrize("words", [
-    ["walk"], ["run", "extra"], ["run", "--token-file", "x"], ["enrol"], ["boot"], ["run", "--what"],
-    ["enrol", "--token", "cpe_0"],
+    ["walk"], ["run", "extra"], ["run", "--token-file", "x"], ["enrol"], ["boot"],
+    ["run", "--what"], ["enrol", "--token", "cpe_0"],
 ])
 def test_a_wrong_command_line_is_one_line_with_the_usage(agent, words):
     assert "usage: crosspool-agent run" in fails(agent, *words, status=2)
