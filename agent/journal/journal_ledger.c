@@ -61,6 +61,12 @@ struct entry_list {
     size_t count;
 };
 
+static void drop_entries(struct entry_list *list)
+{
+    free(list->items);
+}
+#define auto_entries __attribute__((cleanup(drop_entries))) struct entry_list
+
 static bool collect(struct journal *journal, sqlite3_stmt *statement, struct entry_list *list,
                     struct error *err)
 {
@@ -103,9 +109,8 @@ static bool read_left(struct journal *journal, const char *migration, struct ent
 bool journal_each_ledger(struct journal *journal, const char *migration, journal_ledger_fn *fn,
                          void *context, struct error *err)
 {
-    struct entry_list list = {0};
+    auto_entries list = {0};
     bool ok = database_begin(journal, err) && read_left(journal, migration, &list, err);
-    auto_free struct ledger_entry *items = list.items;
     return database_end(journal, ok, err) && visit(&list, fn, context, err);
 }
 
@@ -123,9 +128,8 @@ static bool read_unreported(struct journal *journal, struct entry_list *list, st
 bool journal_unreported_ledger(struct journal *journal, journal_ledger_fn *fn, void *context,
                                struct error *err)
 {
-    struct entry_list list = {0};
+    auto_entries list = {0};
     bool ok = database_begin(journal, err) && read_unreported(journal, &list, err);
-    auto_free struct ledger_entry *items = list.items;
     return database_end(journal, ok, err) && visit(&list, fn, context, err);
 }
 
