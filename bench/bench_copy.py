@@ -92,7 +92,7 @@ def measure(cluster, directory, pki, size, is_half_empty, pairs):
     name = "half" if is_half_empty else "full"
     data = directory / f"{name}.raw"
     make_random(data, size, is_half_empty)
-    guest = cluster.boot("a1", name, [("raw", size >> 20)], memory_mib=64, prefilled=data,
+    guest = cluster.boot("a1", name, [("raw", size >> 20)], memory_mib=256, prefilled=data,
                          stopped=1, base=0)
     ends = ["a1", "b1"]
     rows = []
@@ -112,9 +112,9 @@ def measure(cluster, directory, pki, size, is_half_empty, pairs):
 def main():
     options = figures.options(__doc__, pairs=5, gib=4)
     report = figures.Report("copy", "Background copy")
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="crosspool-bench-", dir="/var/tmp"))
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="cpb-", dir="/var/tmp"))
     directory.chmod(0o755)
-    cluster = Cluster({"A": ["a1"], "B": ["b1"]}, tag="cpb", directory=directory / "cluster")
+    cluster = Cluster({"A": ["a1"], "B": ["b1"]}, tag="cpb", directory=directory / "c")
     pki = figures.make_pki(directory / "pki")
     size = options.gib * GIB
     try:

@@ -92,9 +92,9 @@ def peer_copy(cluster, guest, host, target, pki, size):
 def main():
     options = figures.options(__doc__, pairs=5, mib=2048)
     report = figures.Report("guest-writes", "Guest writes during mirror and copy")
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="crosspool-bench-", dir="/var/tmp"))
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="cpb-", dir="/var/tmp"))
     directory.chmod(0o755)
-    cluster = Cluster({"A": ["a1"], "B": ["b1"]}, tag="cpb", directory=directory / "cluster")
+    cluster = Cluster({"A": ["a1"], "B": ["b1"]}, tag="cpb", directory=directory / "c")
     pki = figures.make_pki(directory / "pki")
     data = directory / "data.raw"
     ours, theirs = [], []

@@ -150,9 +150,9 @@ def accelerator(cluster):
 def main():
     options = figures.options(__doc__, moves=40)
     report = figures.Report("pause", "Pause of a move")
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="crosspool-bench-", dir="/var/tmp"))
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="cpb-", dir="/var/tmp"))
     directory.chmod(0o755)
-    cluster = Cluster({"A": ["a1"], "B": ["b1"]}, tag="cpb", directory=directory / "cluster")
+    cluster = Cluster({"A": ["a1"], "B": ["b1"]}, tag="cpb", directory=directory / "c")
     peer = None
     ours, reported, theirs, deaths = [], [], [], 0
     try:

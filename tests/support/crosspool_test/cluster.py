@@ -45,6 +45,7 @@ class Cluster:
         self.layout = layout
         self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix=f"{tag}-"))
         self.is_temporary = directory is None
+        self.directory.mkdir(parents=True, exist_ok=True)
         # 0755: PostgreSQL runs as another user below it
         self.directory.chmod(0o755)
         self.hosts = [host for hosts in layout.values() for host in hosts]
