@@ -157,8 +157,9 @@ def main():
     ours, reported, theirs, deaths = [], [], [], 0
     try:
         cluster.up()
-        peer = Peer(directory, cluster.guest_files, accelerator(cluster))
         guest = cluster.boot("a1", "bench", DISKS, memory_mib=MEMORY_MIB, rate=RATE)
+        cluster.vm("bench")
+        peer = Peer(directory, cluster.guest_files, accelerator(cluster))
         peer.boot()
         ends = ["a1", "b1"]
         for _ in range(options.moves):
