@@ -1,5 +1,6 @@
 """Speaks to the test guest (tests/guest/README.md): console commands, and its ticks measured on the
 host's clock."""
+import collections
 import os
 import pathlib
 import re
@@ -10,6 +11,7 @@ import threading
 import time
 import types
 
+UART_BYTES = 16
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 
@@ -206,12 +208,19 @@ class Ticks:
             time.sleep(0.005)
 
     def check_one_place(self):
-        """No tick may come twice: it would have run in two places. A reboot starts at 0 again and
-        must be recorded by a new object."""
+        """It never ran in two places. What it had written into its UART (16 bytes) when it was
+        paused moves with it, and QEMU may also have passed it on where it was: so many ticks may
+        come twice at a move, the last ones there and the first ones here. A reboot starts at 0
+        again and must be recorded by a new object."""
         seen = {}
+        twice = collections.Counter()
         for _, number, folder in list(self.ticks):
-            if seen.setdefault(number, folder) != folder:
-                raise GuestError(f"tick {number} came from {seen[number]} and from {folder}")
+            first = seen.setdefault(number, folder)
+            if first == folder:
+                continue
+            twice[number // 100, folder] += 1
+            if twice[number // 100, folder] * len(f"{number}\n") > UART_BYTES:
+                raise GuestError(f"tick {number} came from {first} and from {folder}")
 
     def _open_missing(self, selector):
         with self._lock:
