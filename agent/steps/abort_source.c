@@ -4,17 +4,6 @@
 
 #include "base/failpoint.h"
 
-struct wait {
-    struct step_environment *environment;
-    const struct migration_spec *spec;
-};
-
-static bool may_wait(void *context, struct error *err)
-{
-    const struct wait *wait = context;
-    return step_check_source_owns(wait->environment, wait->spec, err);
-}
-
 /* A handoff that was begun may have left the domain suspended. The record goes first: after it
  * nothing can release this epoch any more. */
 static bool resume_domain(struct step_environment *environment, const struct migration_spec *spec,
@@ -40,12 +29,9 @@ bool step_abort_source(struct step_run *run, const struct step *step, struct ste
 {
     struct step_environment *environment = step_run_environment(run);
     const struct migration_spec *spec = &step->spec;
-    struct wait wait = {.environment = environment, .spec = spec};
     struct transfer *transfer = NULL;
     (void)result;
-    if (!step_check_source_owns(environment, spec, err) ||
-        !step_run_stop_others(run, STEP_BIT(TRANSFER) | STEP_BIT(HANDOFF), may_wait, &wait, err) ||
-        !step_check_source_owns(environment, spec, err) || !resume_domain(environment, spec, err) ||
+    if (!step_stop_source_work(run, spec, err) || !resume_domain(environment, spec, err) ||
         !step_take_transfer(environment, spec, &transfer, err))
         return false;
     bool is_done = transfer_abort(transfer, err);

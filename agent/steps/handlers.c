@@ -82,6 +82,28 @@ bool step_check_source_owns(struct step_environment *environment, const struct m
                      record.state == HANDOFF_OWNED ? "owned by the destination" : "released");
 }
 
+struct wait {
+    struct step_environment *environment;
+    const struct migration_spec *spec;
+};
+
+static bool may_wait(void *context, struct error *err)
+{
+    const struct wait *wait = context;
+    return step_check_source_owns(wait->environment, wait->spec, err);
+}
+
+bool step_stop_source_work(struct step_run *run, const struct migration_spec *spec,
+                           struct error *err)
+{
+    struct step_environment *environment = step_run_environment(run);
+    struct wait wait = {.environment = environment, .spec = spec};
+    return step_check_source_owns(environment, spec, err) &&
+           step_run_stop_others(run, STEP_BIT(TRANSFER) | STEP_BIT(HANDOFF), may_wait, &wait,
+                                err) &&
+           step_check_source_owns(environment, spec, err);
+}
+
 bool step_find_domain(struct step_environment *environment, const char *uuid, bool *is_here,
                       enum domain_state *state, struct error *err)
 {

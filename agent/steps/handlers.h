@@ -47,6 +47,10 @@ bool step_source_record(struct step_environment *environment, const struct migra
  * touched any more by anything that thinks it is ours. */
 bool step_check_source_owns(struct step_environment *environment, const struct migration_spec *spec,
                             struct error *err) must_check;
+/* Stops and joins the migration's other transfer and handoff here. True: they have ended and the
+ * source owns the domain, checked before, meanwhile and after. For TRANSFER and ABORT_SOURCE. */
+bool step_stop_source_work(struct step_run *run, const struct migration_spec *spec,
+                           struct error *err) must_check;
 /* Brings a released source to the destination's verdict and waits until its handoff step ended;
  * one that is decided already must agree. For CONCLUDE and CLEAN_SOURCE. */
 bool step_conclude_source(struct step_run *run, const struct step *step,

@@ -8,28 +8,14 @@ static void stop_transfer(void *transfer, bool is_shutdown)
     transfer_cancel(transfer);
 }
 
-struct wait {
-    struct step_environment *environment;
-    const struct migration_spec *spec;
-};
-
-static bool may_wait(void *context, struct error *err)
-{
-    const struct wait *wait = context;
-    return step_check_source_owns(wait->environment, wait->spec, err);
-}
-
 bool step_transfer(struct step_run *run, const struct step *step, struct step_result *result,
                    struct error *err)
 {
     struct step_environment *environment = step_run_environment(run);
     const struct migration_spec *spec = &step->spec;
-    struct wait wait = {.environment = environment, .spec = spec};
     struct transfer *transfer = NULL;
     (void)result;
-    if (!step_check_source_owns(environment, spec, err) ||
-        !step_run_stop_others(run, STEP_BIT(TRANSFER) | STEP_BIT(HANDOFF), may_wait, &wait, err) ||
-        !step_check_source_owns(environment, spec, err) ||
+    if (!step_stop_source_work(run, spec, err) ||
         !step_borrow_transfer(environment, spec, &transfer, err))
         return false;
     step_run_on_stop(run, stop_transfer, transfer);
