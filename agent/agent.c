@@ -169,6 +169,11 @@ static bool client_reported(void *context, const char *step, struct error *err)
     return step_engine_reported(((struct agent *)context)->engine, step, err);
 }
 
+static int64_t client_finished(void *context)
+{
+    return step_engine_finished(((struct agent *)context)->engine);
+}
+
 static void client_progress(void *context, struct json_array *out)
 {
     struct agent *agent = context;
@@ -217,6 +222,7 @@ static bool start_client(struct agent *agent, struct error *err)
                   .cancel = client_cancel,
                   .results = client_results,
                   .reported = client_reported,
+                  .finished = client_finished,
                   .progress = client_progress,
                   .wait = client_wait,
                   .wake = client_wake,

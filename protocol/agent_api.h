@@ -24,7 +24,9 @@ struct ledger_entry {
 };
 
 struct agent_report {
-    int64_t inventory_generation; /* grows with each inventory of this host, over restarts */
+    /* Grows with each inventory of this host, over restarts; without an inventory: the latest one.
+     * With results: an inventory that has it or a lower one, and comes later, is left out. */
+    int64_t inventory_generation;
     bool has_inventory;
     struct inventory inventory;
     struct json_array progress; /* struct migration_progress */

@@ -25,17 +25,54 @@ void client_call_done(struct client_call *call)
     buffer_done(&call->answer);
 }
 
-bool client_pause(struct coordinator_client *client, int ms)
+static bool never(void *context)
+{
+    (void)context;
+    return false;
+}
+
+/* Sleeps until `is_over` says so, which is asked under the lock after each change. */
+static bool pause_until(struct coordinator_client *client, int ms, bool (*is_over)(void *context),
+                        void *context)
 {
     int64_t deadline_ms = clock_monotonic_ms() + ms;
     struct timespec deadline = {.tv_sec = deadline_ms / 1000,
                                 .tv_nsec = deadline_ms % 1000 * 1000000};
     int code = 0;
     pthread_mutex_lock(&client->lock);
-    while (!atomic_load(&client->is_stopped) && code == 0)
+    while (!atomic_load(&client->is_stopped) && code == 0 && !is_over(context))
         code = pthread_cond_timedwait(&client->changed, &client->lock, &deadline);
     pthread_mutex_unlock(&client->lock);
     return !atomic_load(&client->is_stopped);
+}
+
+bool client_pause(struct coordinator_client *client, int ms)
+{
+    return pause_until(client, ms, never, NULL);
+}
+
+struct finished_wait {
+    const struct coordinator_client_hooks *hooks;
+    int64_t known;
+};
+
+static bool has_finished(void *context)
+{
+    const struct finished_wait *wait = context;
+    return wait->hooks->finished(wait->hooks->context) != wait->known;
+}
+
+bool client_pause_unless_finished(struct coordinator_client *client, int ms, int64_t finished)
+{
+    struct finished_wait wait = {.hooks = &client->config.hooks, .known = finished};
+    return pause_until(client, ms, has_finished, &wait);
+}
+
+void client_notice(struct coordinator_client *client)
+{
+    pthread_mutex_lock(&client->lock);
+    pthread_cond_broadcast(&client->changed);
+    pthread_mutex_unlock(&client->lock);
 }
 
 /* Doubles with each round over all coordinators; between half and the whole of it, so that the

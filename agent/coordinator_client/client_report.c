@@ -79,19 +79,32 @@ static void report_outcomes(struct client_call *call)
     json_release(agent_report_fields, &report);
 }
 
-/* Moves the latest inventory out when it is worth sending. */
+static bool has_urgent_inventory(struct coordinator_client *client)
+{
+    pthread_mutex_lock(&client->lock);
+    bool is_urgent = client->inventory.is_urgent;
+    pthread_mutex_unlock(&client->lock);
+    return is_urgent;
+}
+
+/* Moves the latest inventory out when it may be sent and is worth it. A step that ends from now on
+ * is no matter: its result waits for the next turn of this thread. */
 static void take_inventory(struct coordinator_client *client, const struct inventory_watch *watch,
                            struct agent_report *report)
 {
+    const struct coordinator_client_hooks *hooks = &client->config.hooks;
+    struct inventory taken;
     pthread_mutex_lock(&client->lock);
-    report->has_inventory = client->has_inventory &&
-                            inventory_watch_is_due(watch, &client->inventory, clock_monotonic_ms());
-    if (report->has_inventory) {
-        report->inventory = client->inventory;
-        client->inventory = (struct inventory){0};
-        client->has_inventory = false;
-    }
+    bool is_taken =
+        inventory_slot_take(&client->inventory, hooks->finished(hooks->context), &taken);
     pthread_mutex_unlock(&client->lock);
+    if (!is_taken)
+        return;
+    report->has_inventory = inventory_watch_is_due(watch, &taken, clock_monotonic_ms());
+    if (report->has_inventory)
+        report->inventory = taken;
+    else
+        json_release(inventory_fields, &taken);
 }
 
 static void report_state(struct client_call *call, struct inventory_watch *watch)
@@ -110,6 +123,8 @@ static void report_state(struct client_call *call, struct inventory_watch *watch
                               &err);
     if (!has_generation)
         log_error("report: %s", err.text);
+    if (report.has_inventory)
+        inventory_watch_forget(watch); /* a call that fails may have been obeyed or not */
     if (has_generation && is_needed && post_report(call, &report, &err) && report.has_inventory)
         inventory_watch_sent(watch, &report.inventory, clock_monotonic_ms());
     json_release(agent_report_fields, &report);
@@ -129,9 +144,10 @@ void *client_report_thread(void *argument)
     int64_t state_at = 0;
     int64_t renew_at = 0;
     while (!atomic_load(&client->is_stopped)) {
+        client_notice(client);
         report_outcomes(&call);
         int64_t now = clock_monotonic_ms();
-        if (now >= state_at) {
+        if (now >= state_at || has_urgent_inventory(client)) {
             report_state(&call, &watch);
             state_at = now + REPORT_INTERVAL_MS;
         }

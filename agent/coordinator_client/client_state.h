@@ -3,6 +3,7 @@
 
 #include "agent/coordinator_client/coordinator_client.h"
 #include "agent/coordinator_client/http_client.h"
+#include "agent/coordinator_client/inventory_slot.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -12,8 +13,7 @@ struct coordinator_client {
     atomic_bool is_stopped;
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;
-    bool has_inventory; /* a newer one than was looked at */
-    struct inventory inventory;
+    struct inventory_slot inventory;
     bool must_tell_renewal; /* of the report thread: the rest still uses the old certificate */
     pthread_t poll_thread, report_thread, inventory_thread;
 };
@@ -38,6 +38,10 @@ bool client_call_post(struct client_call *call, const char *path, const char *bo
                       struct error *err) must_check;
 /* Sleeps; false when the client stops. */
 bool client_pause(struct coordinator_client *client, int ms);
+/* The same, but not after a step ended: until the number of ended steps is not `finished`. Who
+ * learns that a step ended calls client_notice. */
+bool client_pause_unless_finished(struct coordinator_client *client, int ms, int64_t finished);
+void client_notice(struct coordinator_client *client);
 
 void *client_poll_thread(void *client);
 void *client_report_thread(void *client);

@@ -22,8 +22,7 @@ static void tell(struct coordinator_client *client)
 
 static void destroy(struct coordinator_client *client)
 {
-    if (client->has_inventory)
-        json_release(inventory_fields, &client->inventory);
+    inventory_slot_done(&client->inventory);
     pthread_cond_destroy(&client->changed);
     pthread_mutex_destroy(&client->lock);
     free(client);

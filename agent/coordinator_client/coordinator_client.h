@@ -1,6 +1,11 @@
 /* The agent's end of the conversation with the coordinators: one thread polls for steps, one
  * reports, one looks at the host. None of them ever blocks a step. Coordinators are tried in turn;
- * while none answers the pauses grow, with a random part. */
+ * while none answers the pauses grow, with a random part.
+ *
+ * An inventory that was begun before a step ended is never sent after that step's result: the
+ * number of ended steps is taken before the look begins, results and inventories are sent by one
+ * thread, and it drops an inventory whose number is not the present one. Each ended step makes a
+ * new look begin, which is sent at once. */
 #pragma once
 
 #include "agent/coordinator_client/enrolment.h"
@@ -22,6 +27,9 @@ struct coordinator_client_hooks {
     bool (*results)(void *context, struct json_array *out, struct error *err);
     bool (*reported)(void *context, const char *step, struct error *err);
     void (*progress)(void *context, struct json_array *out);
+    /* How many steps have ended; grows after a step's last act and before its result is among
+     * `results`. */
+    int64_t (*finished)(void *context);
     /* Waits for a new result; `wake` ends the waiting. */
     void (*wait)(void *context, int timeout_ms);
     void (*wake)(void *context);

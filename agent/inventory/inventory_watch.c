@@ -43,6 +43,11 @@ bool inventory_watch_is_due(const struct inventory_watch *watch, const struct in
     return strcmp(now, watch->digest) != 0;
 }
 
+void inventory_watch_forget(struct inventory_watch *watch)
+{
+    watch->digest[0] = '\0';
+}
+
 void inventory_watch_sent(struct inventory_watch *watch, const struct inventory *inventory,
                           int64_t now_ms)
 {

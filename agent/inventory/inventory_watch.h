@@ -12,5 +12,7 @@ struct inventory_watch {
  * next inventory. */
 bool inventory_watch_is_due(const struct inventory_watch *watch, const struct inventory *inventory,
                             int64_t now_ms);
+/* It is not known what the coordinator has: the next one is due. */
+void inventory_watch_forget(struct inventory_watch *watch);
 void inventory_watch_sent(struct inventory_watch *watch, const struct inventory *inventory,
                           int64_t now_ms);

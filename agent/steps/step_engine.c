@@ -80,10 +80,18 @@ static void unlink_run(struct step_engine *engine, const struct step_run *run)
     *at = run->next;
 }
 
+static void count_finished(struct step_engine *engine)
+{
+    pthread_mutex_lock(&engine->lock);
+    engine->finished++;
+    pthread_mutex_unlock(&engine->lock);
+}
+
 /* Makes the outcome durable; a full disk is waited out, the agent's end is not. */
 static bool finish(struct step_run *run, const struct step_result *result)
 {
     struct error err;
+    count_finished(run->engine);
     while (!journal_finish_step(run->engine->journal, result, &err)) {
         if (err.code == ERROR_CONFLICT) {
             log_error("step %s: %s", run->step.id, err.text);
@@ -118,6 +126,7 @@ static bool execute(struct step_run *run)
     failpoint_pass("step.finished");
     if (!finish(run, &result))
         return false;
+    failpoint_pass("step.journalled");
     if (result.is_done)
         log_info("step %s %s is done", word, step->id);
     else
@@ -156,6 +165,7 @@ static bool start(struct step_engine *engine, struct step_run *run, struct error
         return true;
     run->is_running = false;
     engine->running--;
+    engine->finished++;
     engine->has_news = true;
     struct step_result result = {.error = ERROR_INTERNAL,
                                  .error_text = "the agent cannot start a thread for the step"};
@@ -301,6 +311,14 @@ bool step_engine_results(struct step_engine *engine, struct json_array *out, str
     }
     *out = array;
     return true;
+}
+
+int64_t step_engine_finished(struct step_engine *engine)
+{
+    pthread_mutex_lock(&engine->lock);
+    int64_t finished = engine->finished;
+    pthread_mutex_unlock(&engine->lock);
+    return finished;
 }
 
 bool step_engine_reported(struct step_engine *engine, const char *step, struct error *err)

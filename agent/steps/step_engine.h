@@ -39,6 +39,9 @@ void step_engine_known(struct step_engine *engine, struct agent_poll *out);
  * caller frees the items). */
 bool step_engine_results(struct step_engine *engine, struct json_array *out,
                          struct error *err) must_check;
+/* Steps that have ended since the engine was opened. It grows after the step's last act and before
+ * its result is among step_engine_results. */
+int64_t step_engine_finished(struct step_engine *engine);
 bool step_engine_reported(struct step_engine *engine, const char *step,
                           struct error *err) must_check;
 /* Waits until a step ended since the last call, or somebody wakes it, or timeout_ms passed. */

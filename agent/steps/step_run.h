@@ -13,6 +13,7 @@ struct step_engine {
     pthread_cond_t changed;
     struct step_run *runs; /* oldest first, until reported */
     int running;
+    int64_t finished; /* steps whose result was about to become durable */
     bool is_stopping;
     bool has_news; /* for step_engine_wait_result */
 };

@@ -192,10 +192,17 @@ static bool apply_result(struct db *db, void *context, struct error *err)
     return step_store_finish(db, result, err) && move_on(db, &row, &step, result, err);
 }
 
-static bool apply_results(struct db *db, const char *host, const struct json_array *results,
+/* Inventories that the host began before a result and that come after it would undo what the
+ * result did, so they are shut out before the first one counts. That is a transaction of its own:
+ * an inventory locks its host before the migrations, a result must not do it the other way
+ * round. */
+static bool apply_results(struct db *db, const char *host, const struct agent_report *report,
                           struct error *err)
 {
+    const struct json_array *results = &report->results;
     const struct step_result *items = results->items;
+    if (results->count && !inventory_store_outdate(db, host, report->inventory_generation, err))
+        return error_prefix(err, "inventory");
     for (size_t i = 0; i < results->count; i++) {
         struct result_work work = {.host = host, .result = &items[i]};
         if (!transaction_run(db, apply_result, &work, err))
@@ -216,5 +223,5 @@ bool report_apply(struct db *db, const char *host, const struct agent_report *re
         return error_prefix(err, "ledger");
     if (report->progress.count && !transaction_run(db, apply_progress, &work, err))
         return error_prefix(err, "progress");
-    return apply_results(db, host, &report->results, err);
+    return apply_results(db, host, report, err);
 }

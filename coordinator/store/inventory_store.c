@@ -209,6 +209,15 @@ bool inventory_store_apply(struct db *db, const char *host, int64_t generation,
     return true;
 }
 
+static const char sql_outdate[] = "UPDATE host SET inventory_generation = $2"
+                                  " WHERE id = $1 AND inventory_generation < $2";
+
+bool inventory_store_outdate(struct db *db, const char *host, int64_t generation, struct error *err)
+{
+    struct db_text number = db_int(generation);
+    return db_query(db, sql_outdate, DB_PARAMS(host, number.text), NULL, err);
+}
+
 static const char sql_seen[] = "UPDATE host SET last_seen = now() WHERE id = $1"
                                " AND (last_seen IS NULL OR last_seen < now() - interval '1 s')";
 

@@ -8,5 +8,8 @@
  * generation that is not newer than the stored one is left out. */
 bool inventory_store_apply(struct db *db, const char *host, int64_t generation,
                            const struct inventory *inventory, struct error *err) must_check;
+/* Inventories up to this generation are left out from now on, also those that are under way. */
+bool inventory_store_outdate(struct db *db, const char *host, int64_t generation,
+                             struct error *err) must_check;
 /* The host was heard of now. Writes at most once a second. */
 bool inventory_store_seen(struct db *db, const char *host, struct error *err) must_check;

@@ -190,11 +190,48 @@ def test_inside_a_pool_the_vm_keeps_its_object(world):
 def test_an_older_report_of_the_source_does_not_bring_the_vm_back(world):
     world.to_handing_off()
     late = world.a1.next_inventory()
-    handoff = world.a1.take("handoff")
-    world.a1.done(handoff, verdict="owned")
+    world.b1.finish("receive", verdict="owned")
     world.a1.send(**late)
     assert world.vm(pool="A") is None
     assert world.vm(pool="B")
+
+
+def test_an_inventory_posted_before_a_result_and_applied_after_it_is_left_out(world):
+    migration = world.to_handing_off()
+    hosts = (world.a1, world.b1)
+    late = [host.next_inventory() for host in hosts]
+    spec = world.a1.take("handoff")["spec"]
+    world.a1.finish("handoff", verdict="owned")
+    world.b1.finish("receive", verdict="owned")
+    world.a1.finish("clean-source")
+    world.b1.finish("clean-destination")
+    assert world.state(migration) == "succeeded"
+    arrived = world.vm(pool="B")
+    for host, inventory in zip(hosts, late):
+        host.send(**inventory)
+    assert world.vm(pool="A") is None, "the old inventory of the source lists it"
+    assert world.vm(pool="B") == arrived, "the old inventory of the destination lacks it"
+    world.move_domain(spec)
+    for host in hosts:
+        host.add_vm(f"next-{host.name}")
+        host.report()
+        assert world.vm(f"next-{host.name}", pool=host.name[0].upper())
+    assert world.vm(pool="A") is None
+    assert world.vm(pool="B")["id"] == arrived["id"]
+
+
+def test_a_result_does_not_let_older_inventories_in_again(world):
+    old = world.a1.next_inventory()
+    world.a1.add_vm("g2")
+    world.a1.report()
+    migration = world.create()
+    prepare = world.b1.take("prepare")
+    world.b1.done(prepare)
+    transfer = world.a1.take("transfer")
+    world.a1.send(inventory_generation=0, results=[{"step": transfer["id"], "is_done": True}])
+    assert world.state(migration) == "handing_off"
+    world.a1.send(**old)
+    assert world.vm("g2")
 
 
 def test_a_destination_inventory_before_the_verdict_has_the_chosen_object(world):

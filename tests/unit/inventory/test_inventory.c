@@ -274,5 +274,9 @@ Test(inventory, is_due_when_it_changed_or_a_minute_passed)
     inventory_watch_sent(&watch, &inventory, 2000);
     ((struct inventory_domain *)inventory.domains.items)->state = DOMAIN_PAUSED;
     cr_expect(inventory_watch_is_due(&watch, &inventory, 3000));
+    inventory_watch_sent(&watch, &inventory, 3000);
+    cr_expect_not(inventory_watch_is_due(&watch, &inventory, 4000));
+    inventory_watch_forget(&watch);
+    cr_expect(inventory_watch_is_due(&watch, &inventory, 4000));
     json_release(inventory_fields, &inventory);
 }

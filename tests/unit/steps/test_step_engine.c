@@ -418,7 +418,31 @@ Test(step_engine, step_killed_while_it_runs_runs_again)
     cr_expect_eq(atomic_load(&begun), 1);
 }
 
+Test(step_engine, ended_steps_are_counted_whatever_their_outcome)
+{
+    cr_expect_eq(step_engine_finished(engine), 0);
+    handlers[STEP_TRANSFER] = fail;
+    accept_step(STEP_1, STEP_PREPARE, MIGRATION_A);
+    wait_result(STEP_1);
+    cr_expect_eq(step_engine_finished(engine), 1);
+    accept_step(STEP_2, STEP_TRANSFER, MIGRATION_A);
+    wait_result(STEP_2);
+    cr_expect_eq(step_engine_finished(engine), 2);
+}
+
 #ifdef CROSSPOOL_FAILPOINTS
+Test(step_engine, ended_step_is_counted_before_its_result_can_be_seen)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/step.journalled", folder);
+    cr_assert(file_write(path, 0600, "wait", 4, &err));
+    setenv("CROSSPOOL_FAILPOINTS", folder, 1);
+    accept_step(STEP_1, STEP_PREPARE, MIGRATION_A);
+    wait_result(STEP_1);
+    cr_expect_eq(step_engine_finished(engine), 1);
+    cr_assert(file_remove(path, &err));
+}
+
 static void kill_at(const char *point)
 {
     char path[128];
