@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from crosspool_test import images, shell
+from crosspool_test import images
 
 MIB = 1 << 20
 
@@ -99,7 +99,7 @@ def test_an_sr_without_room_is_told_with_the_numbers(cluster, name):
 
 
 def test_a_vm_that_migrates_is_not_started_again(cluster, name):
-    guest = cluster.boot("a1", name, [("raw", 32)])
+    guest = cluster.boot("a1", name, [("raw", 32)], is_full=True)
     first = cluster.migrate(name, "a1", "b1", bandwidth_bytes_per_s=2 * MIB)
     cluster.wait_phase(first, "copying")
     before = rows(cluster)[0]
@@ -128,11 +128,6 @@ def qmp(folder, command):
                 assert "error" not in answer, answer
 
 
-def wait_for_state(cluster, name, *states):
-    shell.wait_for(f"VM {name} in {states}",
-                   lambda: cluster.vm(name, "A")["state"] in states, 30, 0.2)
-
-
 @pytest.mark.parametrize("state", ["paused", "halted"])
 def test_a_vm_that_does_not_run_is_not_moved(cluster, name, state):
     guest = cluster.boot("a1", name, [("raw", 16)])
@@ -141,7 +136,7 @@ def test_a_vm_that_does_not_run_is_not_moved(cluster, name, state):
         qmp(guest.console.folder, "stop")
     else:
         guest.poweroff()
-    wait_for_state(cluster, name, state)
+    cluster.vm(name, "A", state=state)
     with nothing_changes(cluster):
         problem = refuse(cluster, body)
         assert codes(problem) == ["vm-not-running"]
@@ -149,5 +144,5 @@ def test_a_vm_that_does_not_run_is_not_moved(cluster, name, state):
         assert state in json.dumps(blocker) and name in json.dumps(blocker)
     if state == "paused":
         qmp(guest.console.folder, "cont")
-        wait_for_state(cluster, name, "running")
+        cluster.vm(name, "A", state="running")
         guest.assert_writes()

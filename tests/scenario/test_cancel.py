@@ -3,6 +3,8 @@ import pytest
 
 from crosspool_test import shell
 
+RATE = 10 << 20  # a full disk of 32 MiB takes 3 s, and progress is told each second
+
 
 def assert_as_before(cluster, guest, host, stall_ms=2500):
     assert cluster.homes(guest) == [host]
@@ -23,7 +25,7 @@ HELD = {"memory": "handoff.source-streaming", "drained": "handoff.drained",
 
 @pytest.mark.parametrize("phase", ["preparing", "copying", *HELD])
 def test_cancel_leaves_the_guest_alone(cluster, name, phase):
-    guest = cluster.boot("a1", name, [("raw", 32), ("qcow2", 32)])
+    guest = cluster.boot("a1", name, [("raw", 32), ("qcow2", 32)], is_full=phase == "copying")
     guest.reset_gap()
     source, destination = cluster.agents["a1"], cluster.agents["b1"]
     hold = None
@@ -33,7 +35,7 @@ def test_cancel_leaves_the_guest_alone(cluster, name, phase):
         hold = (source, HELD[phase])
     if hold:
         hold[0].set_failpoint(hold[1], "wait")
-    migration = cluster.migrate(name, "a1", "b1", bandwidth_bytes_per_s=0 if hold else 16 << 20)
+    migration = cluster.migrate(name, "a1", "b1", bandwidth_bytes_per_s=0 if hold else RATE)
     if hold:
         hold[0].wait_failpoint(hold[1], 120)
     else:
@@ -62,8 +64,8 @@ def test_cancel_after_the_commit_is_refused_and_the_move_succeeds(cluster, name)
 
 
 def test_after_a_cancel_the_same_guest_moves(cluster, name):
-    guest = cluster.boot("a1", name, [("raw", 48)])
-    migration = cluster.migrate(name, "a1", "b1", bandwidth_bytes_per_s=16 << 20)
+    guest = cluster.boot("a1", name, [("raw", 48)], is_full=True)
+    migration = cluster.migrate(name, "a1", "b1", bandwidth_bytes_per_s=RATE)
     cluster.wait_phase(migration, "copying")
     cluster.api.post(f"/v1/migrations/{migration}/cancel", {})
     assert cluster.wait_end(migration)["state"] == "cancelled"

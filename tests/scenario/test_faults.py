@@ -7,12 +7,12 @@ import pytest
 from crosspool_test import shell
 from crosspool_test.cut import SilentCut, reset_connections
 
-RATE = 16 << 20
+RATE = 10 << 20  # a full disk of 32 MiB takes 3 s, and progress is told each second
 
 
 def start_slow_move(cluster, name, phase):
     """A guest at a1 and its move to b1, held or slowed in the phase. Returns (guest, id, release)."""
-    guest = cluster.boot("a1", name, [("raw", 32), ("qcow2", 32)])
+    guest = cluster.boot("a1", name, [("raw", 32), ("qcow2", 32)], is_full=phase == "copying")
     guest.reset_gap()
     hold = {"preparing": ("b1", "step.finished"), "copying": None,
             "memory": ("a1", "handoff.source-streaming"),
@@ -82,7 +82,7 @@ def test_a_killed_receiver(cluster, name, victim):
 
 
 def test_a_killed_reader(cluster, name):
-    guest = cluster.boot("a1", name, [("qcow2", 32)])
+    guest = cluster.boot("a1", name, [("qcow2", 32)], is_full=True)
     migration = cluster.migrate(name, "a1", "b1", bandwidth_bytes_per_s=RATE)
     cluster.wait_phase(migration, "copying")
     readers = shell.wait_for("the reader", lambda: [
@@ -128,7 +128,7 @@ def test_a_destination_that_stays_away_ends_the_job(cluster, name):
 
 
 def test_a_destination_that_fills_up_ends_the_job(cluster, name):
-    guest = cluster.boot("a1", name, [("raw", 64)])
+    guest = cluster.boot("a1", name, [("raw", 64)], is_full=True)
     guest.reset_gap()
     with cluster.small_sr("b1", 96 << 20) as (sr, directory):
         mapping = dict(cluster.mapping("a1", "b1"), srs={cluster.agents["a1"].sr_name: sr})

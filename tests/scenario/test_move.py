@@ -75,6 +75,34 @@ def test_twenty_rounds_in_a_row(cluster, name):
         ends.reverse()
 
 
+def test_an_inventory_begun_before_the_move_does_not_undo_it(cluster, name):
+    guest = cluster.boot("a1", name, [("raw", 32)])
+    hosts = [cluster.agents[host] for host in ("a1", "b1")]
+    for agent in hosts:
+        agent.set_failpoint("inventory.built", "wait")
+        agent.wait_failpoint("inventory.built", 30)
+    migration = cluster.migrate(name, "a1", "b1")
+    ended = cluster.wait_end(migration)
+    assert ended["state"] == "succeeded", ended
+    cluster.follow(guest, "b1")
+    before = generations(cluster)
+    for agent in hosts:
+        agent.clear_failpoint("inventory.built")
+
+    def is_told():
+        after = generations(cluster)
+        found = {vm["pool_name"]: vm["id"] for vm in cluster.api.get("/v1/vms?limit=200")["items"]
+                 if vm["name"] == name}
+        assert found == {"B": ended["destination_vm"]}
+        return all(now > old for now, old in zip(after, before))
+    shell.wait_for("an inventory of each host", is_told, 30, 0.02)
+
+
+def generations(cluster):
+    return [int(row[0]) for row in cluster.coordinator.query(
+        "SELECT inventory_generation FROM host ORDER BY name")]
+
+
 def test_the_destination_pool_has_a_new_vm_object(cluster, name):
     guest = cluster.boot("a1", name, [("raw", 32)])
     before = cluster.vm(name, "A")
@@ -108,14 +136,14 @@ def test_the_guest_answers_pings_before_during_and_after(cluster, name):
 
 
 def test_progress_says_what_happens(cluster, name):
-    cluster.boot("a1", name, [("raw", 64), ("qcow2", 64)])
-    migration = cluster.migrate(name, "a1", "b1", bandwidth_bytes_per_s=24 << 20)
+    cluster.boot("a1", name, [("raw", 64), ("qcow2", 64)], is_full=True, rate=20)
+    migration = cluster.migrate(name, "a1", "b1", bandwidth_bytes_per_s=16 << 20)
     copying = cluster.wait_phase(migration, "copying")
     assert [d["total_bytes"] for d in copying["disks"]] == [64 << 20, 64 << 20]
-    half = shell.wait_for("half of the first disk", lambda: (
+    part = shell.wait_for("a part of the first disk", lambda: (
         lambda m: m if m["disks"][0]["copied_bytes"] > 16 << 20 else None)(
             cluster.migration(migration)), 60)
-    assert half["disks"][0]["is_mirrored"] and not half["disks"][1]["is_mirrored"]
+    assert part["disks"][0]["is_mirrored"] and not part["disks"][1]["is_mirrored"]
     ended = cluster.wait_end(migration)
     assert ended["state"] == "succeeded"
     assert all(d["copied_bytes"] == d["total_bytes"] for d in ended["disks"])

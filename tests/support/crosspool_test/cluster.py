@@ -172,10 +172,11 @@ class Cluster:
         self.wait_for_hosts()
 
     # ---- guests
-    def boot(self, host, name, disks, memory_mib=128, iothread=False, prefilled=None, **options):
-        """disks: list of (format, MiB), empty, or a copy of the raw file `prefilled` for the first
-        one; options of the guest as in tests/guest/README.md. Returns the Guest, which writes to all
-        its disks."""
+    def boot(self, host, name, disks, memory_mib=128, iothread=False, prefilled=None,
+             is_full=False, **options):
+        """disks: list of (format, MiB), empty; the first one is a copy of the raw file `prefilled`,
+        or random from end to end with `is_full`. Options of the guest as in tests/guest/README.md.
+        Returns the Guest, which writes to all its disks, when the coordinator lists it as running."""
         agent = self.agents[host]
         number = 10 + len(self.guests)
         domain = str(uuid.uuid4())
@@ -184,6 +185,8 @@ class Cluster:
             _, path = images.create(agent.sr, image_format, mib * MIB)
             if prefilled and index == 0:
                 images.copy_at_rest(prefilled, path)
+            if is_full and index == 0:
+                images.fill(path, mib * MIB)
             devices.append({"device": f"vd{chr(ord('a') + index)}", "path": str(path),
                             "format": image_format, "iothread": iothread})
         description = {
@@ -203,16 +206,22 @@ class Cluster:
         guest.address = self.network.address(number)
         self.guests[domain] = guest
         guest.wait_ready()
+        self.vm(name, self.pool_of(host), state="running", domain=domain)
         return guest
 
-    def vm(self, name, pool=None, timeout=30):
-        """The VM's object as the coordinator lists it."""
+    def pool_of(self, host):
+        return next(pool for pool, hosts in self.layout.items() if host in hosts)
+
+    def vm(self, name, pool=None, timeout=30, **members):
+        """The VM's object as the coordinator lists it, as soon as it has these members: an
+        inventory tells what was seen some time ago."""
         def find():
             for vm in self.api.get("/v1/vms?limit=200")["items"]:
-                if vm["name"] == name and (pool is None or vm["pool_name"] == pool):
+                if vm["name"] == name and (pool is None or vm["pool_name"] == pool) and \
+                        all(vm[member] == value for member, value in members.items()):
                     return vm
             return None
-        return shell.wait_for(f"VM {name} in the inventory", find, timeout)
+        return shell.wait_for(f"VM {name} in the inventory, {members}", find, timeout)
 
     def follow(self, guest, host):
         """The guest runs at another host now."""
@@ -221,15 +230,15 @@ class Cluster:
     # ---- migrations
     def mapping(self, source, destination):
         """Networks and SRs of host `source` to those of host `destination`."""
-        pools = {host: pool for pool, hosts in self.layout.items() for host in hosts}
-        return {"networks": {self.network_name(pools[source]):
-                             self.network_name(pools[destination])},
+        return {"networks": {self.network_name(self.pool_of(source)):
+                             self.network_name(self.pool_of(destination))},
                 "srs": {self.agents[source].sr_name: self.agents[destination].sr_name}}
 
     def request(self, name, source, destination, **more):
-        pools = {host: pool for pool, hosts in self.layout.items() for host in hosts}
-        body = {"vm": self.vm(name, pools[source])["id"],
-                "destination": {"pool": pools[destination], "host": destination},
+        """Of a VM that runs at host `source`, as soon as the coordinator lists it so."""
+        vm = self.vm(name, self.pool_of(source), state="running", host_name=source)
+        body = {"vm": vm["id"],
+                "destination": {"pool": self.pool_of(destination), "host": destination},
                 "mapping": self.mapping(source, destination)}
         body.update(more)
         return body

@@ -1,10 +1,13 @@
 """Disk images in an ext SR, made and compared from outside."""
 import json
+import os
 import pathlib
+import tempfile
 import uuid
 
 from . import shell
 
+MIB = 1 << 20
 QEMU_FORMAT = {"raw": "raw", "qcow2": "qcow2", "vhd": "vpc"}
 
 
@@ -32,6 +35,17 @@ def identical(left, right):
 
 def copy_at_rest(path, to):
     shell.run("cp", "--sparse=always", "--reflink=auto", path, to)
+
+
+def fill(path, size_bytes):
+    """Random bytes from end to end, so that a copy of it takes its time at any cap; at rest."""
+    path = pathlib.Path(path)
+    with tempfile.NamedTemporaryFile(prefix="cpt-fill-") as data:
+        for _ in range(0, size_bytes, MIB):
+            data.write(os.urandom(MIB))
+        data.flush()
+        shell.run("qemu-img", "convert", "-n", "-f", "raw", "-O", QEMU_FORMAT[path.suffix[1:]],
+                  data.name, path)
 
 
 def vdis(sr_directory):
