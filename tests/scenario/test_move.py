@@ -78,10 +78,14 @@ def test_twenty_rounds_in_a_row(cluster, name):
 def test_an_inventory_begun_before_the_move_does_not_undo_it(cluster, name):
     guest = cluster.boot("a1", name, [("raw", 32)])
     hosts = [cluster.agents[host] for host in ("a1", "b1")]
-    for agent in hosts:
-        agent.set_failpoint("inventory.built", "wait")
-        agent.wait_failpoint("inventory.built", 30)
+    hosts[0].set_failpoint("handoff.drained", "wait")
     migration = cluster.migrate(name, "a1", "b1")
+    hosts[0].wait_failpoint("handoff.drained", 120)
+    for agent in hosts:  # they see the VM paused, and its disks but no VM: not what was told before
+        agent.set_failpoint("inventory.built", "wait")
+    for agent in hosts:
+        agent.wait_failpoint("inventory.built", 30)
+    hosts[0].clear_failpoint("handoff.drained")
     ended = cluster.wait_end(migration)
     assert ended["state"] == "succeeded", ended
     cluster.follow(guest, "b1")
