@@ -16,6 +16,7 @@ struct backend_driver {
     void (*close)(struct backend *backend);
     int (*read)(struct backend *backend, void *data, size_t size, uint64_t offset);
     int (*write)(struct backend *backend, const void *data, size_t size, uint64_t offset);
+    int (*write_alone)(struct backend *backend, const char *data, size_t size, uint64_t offset);
     int (*zero)(struct backend *backend, uint64_t size, uint64_t offset, bool may_trim);
     int (*flush)(struct backend *backend);
 };
@@ -36,6 +37,9 @@ void backend_close(struct backend *backend); /* NULL is fine; does not flush */
 
 int backend_read(struct backend *backend, void *data, size_t size, uint64_t offset);
 int backend_write(struct backend *backend, const void *data, size_t size, uint64_t offset);
+/* The same while the caller keeps all others from writing to the range; large ranges go past the
+ * page cache then. */
+int backend_write_alone(struct backend *backend, const char *data, size_t size, uint64_t offset);
 /* Makes the range read as zeroes; with may_trim it may become a hole. */
 int backend_zero(struct backend *backend, uint64_t size, uint64_t offset, bool may_trim);
 /* What was written before is on stable storage. */

@@ -1,6 +1,7 @@
 /* Backend on a raw file or block device. */
 #include "agent/receiver/plugin/backend.h"
 
+#include "agent/receiver/plugin/direct_file.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/memory.h"
@@ -15,6 +16,7 @@ enum { ZERO_BYTES = 64 << 10, LOCK_RETRY_MS = 20 };
 struct backend_file {
     struct backend base;
     int fd;
+    struct direct_file direct;
 };
 
 static int fd_of(struct backend *backend)
@@ -24,6 +26,7 @@ static int fd_of(struct backend *backend)
 
 static void file_close(struct backend *backend)
 {
+    direct_file_close(&((struct backend_file *)backend)->direct);
     close(fd_of(backend));
     free(backend);
 }
@@ -56,6 +59,18 @@ static int file_write_at(struct backend *backend, const void *data, size_t size,
         offset += (uint64_t)done;
     }
     return 0;
+}
+
+static int file_write_alone(struct backend *backend, const char *data, size_t size, uint64_t offset)
+{
+    struct direct_file *direct = &((struct backend_file *)backend)->direct;
+    size_t start, end;
+    int failed = direct_file_write(direct, data, size, offset, &start, &end);
+    if (!failed)
+        failed = file_write_at(backend, data, start, offset);
+    if (!failed)
+        failed = file_write_at(backend, data + end, size - end, offset + end);
+    return failed;
 }
 
 static int write_zeroes(struct backend *backend, uint64_t size, uint64_t offset)
@@ -108,6 +123,7 @@ static const struct backend_driver file_driver = {
     .close = file_close,
     .read = file_read_at,
     .write = file_write_at,
+    .write_alone = file_write_alone,
     .zero = file_zero,
     .flush = file_flush,
 };
@@ -140,6 +156,7 @@ bool backend_open_file(struct backend **out, const char *path, int lock_wait_ms,
     file->base.driver = &file_driver;
     file->base.size_bytes = (uint64_t)size;
     file->fd = take_fd(&fd);
+    direct_file_open(&file->direct, path);
     *out = &file->base;
     return true;
 }

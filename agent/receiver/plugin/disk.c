@@ -180,20 +180,23 @@ static int enter(struct disk *disk, const struct disk_client *client, uint64_t s
     return epoch_enter(&disk->epoch, client->epoch) ? 0 : ESHUTDOWN;
 }
 
-/* One write (data) or zeroing (data NULL) of sectors that are ours now. */
-static int put(struct disk *disk, const char *data, uint64_t size, uint64_t offset, bool may_trim)
-{
-    if (data)
-        return backend_write(disk->backend, data, (size_t)size, offset);
-    return backend_zero(disk->backend, size, offset, may_trim);
-}
-
 static int put_mirror(struct disk *disk, const char *data, uint64_t size, uint64_t offset,
                       bool may_trim)
 {
     mask_mirror(disk->mask, offset, size);
     breakage_delay_mirror();
-    return put(disk, data, size, offset, may_trim);
+    if (data)
+        return backend_write(disk->backend, data, (size_t)size, offset);
+    return backend_zero(disk->backend, size, offset, may_trim);
+}
+
+/* A run of sectors that a mirror write waits for. The page of a marked sector is in no run as a
+ * whole, so this is alone on the whole pages of its run. */
+static int put_run(struct disk *disk, const char *data, const struct mask_copy *copy, bool may_trim)
+{
+    if (data)
+        return backend_write_alone(disk->backend, data, (size_t)copy->run_size, copy->run_offset);
+    return backend_zero(disk->backend, copy->run_size, copy->run_offset, may_trim);
 }
 
 static int put_copy(struct disk *disk, const char *data, uint64_t size, uint64_t offset,
@@ -205,7 +208,7 @@ static int put_copy(struct disk *disk, const char *data, uint64_t size, uint64_t
     while (!failed && mask_copy_next(disk->mask, &copy)) {
         const char *run = data ? data + (copy.run_offset - offset) : NULL;
         breakage_delay_copy();
-        failed = put(disk, run, copy.run_size, copy.run_offset, may_trim);
+        failed = put_run(disk, run, &copy, may_trim);
     }
     mask_copy_end(disk->mask, &copy);
     return failed;
