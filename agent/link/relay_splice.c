@@ -1,6 +1,8 @@
 /* Moves bytes between a local socket and a stream; see relay.h. Neither side is ever waited for in
  * the middle of a move, so that the caller can act at any time. A buffer is filled again only when
- * it is empty: the sockets' own buffers keep both sides busy meanwhile. */
+ * it is empty, or holds a part of a request: the sockets' own buffers keep both sides busy
+ * meanwhile.
+ */
 #include "agent/link/relay.h"
 
 #include "base/clock.h"
@@ -40,12 +42,27 @@ static bool wants_more(const struct relay_pipe *pipe)
 
 /* --- towards the peer --- */
 
+/* The peer can do nothing with a part of a request: the rest of its payload is waited for as long
+ * as there is room, so that a header does not travel alone. */
+static bool is_gathering(const struct relay_splice *splice)
+{
+    const struct relay_pipe *up = &splice->up;
+    return splice->watch && splice->watch->client.skip > 0 && up->start == 0 && up->end > 0 &&
+           up->end < RELAY_BUFFER && !up->has_read_end;
+}
+
+static bool wants_local(const struct relay_splice *splice)
+{
+    return wants_more(&splice->up) || is_gathering(splice);
+}
+
 static bool read_local(struct relay_splice *splice, bool *has_moved, struct error *err)
 {
     struct relay_pipe *up = &splice->up;
-    if (!wants_more(up) || splice->is_local_unreadable)
+    if (!wants_local(splice) || splice->is_local_unreadable)
         return true;
-    ssize_t got = recv(splice->local, up->data, RELAY_BUFFER, 0);
+    size_t have = is_gathering(splice) ? up->end : 0;
+    ssize_t got = recv(splice->local, up->data + have, RELAY_BUFFER - have, 0);
     bool is_retry = got < 0 && (errno == EAGAIN || errno == EINTR);
     if (is_retry && !splice->is_local_gone) {
         splice->is_local_unreadable = errno == EAGAIN;
@@ -59,9 +76,9 @@ static bool read_local(struct relay_splice *splice, bool *has_moved, struct erro
         return true;
     }
     up->start = 0;
-    up->end = (size_t)got;
+    up->end = have + (size_t)got;
     return !splice->watch ||
-           nbd_watch_client(splice->watch, up->data, up->end, clock_monotonic_ms(), err);
+           nbd_watch_client(splice->watch, up->data + have, (size_t)got, clock_monotonic_ms(), err);
 }
 
 /* A peer that takes nothing any more ends only this direction: what it sent before may still be
@@ -81,7 +98,7 @@ static void write_peer(struct relay_splice *splice, bool *has_moved)
 {
     struct relay_pipe *up = &splice->up;
     splice->is_throttled = false;
-    if (is_empty(up) || splice->is_peer_unwritable)
+    if (is_empty(up) || is_gathering(splice) || splice->is_peer_unwritable)
         return;
     size_t wanted = up->end - up->start, taken;
     size_t allowed = token_bucket_allows(&splice->bucket, wanted, clock_monotonic_us());
@@ -209,7 +226,7 @@ bool relay_splice_has_ended(const struct relay_splice *splice)
 
 static short local_events(const struct relay_splice *splice)
 {
-    bool wants_read = splice->is_local_unreadable && wants_more(&splice->up);
+    bool wants_read = splice->is_local_unreadable && wants_local(splice);
     bool wants_write = splice->is_local_unwritable && !is_empty(&splice->down);
     return (short)((wants_read ? POLLIN : 0) | (wants_write ? POLLOUT : 0));
 }

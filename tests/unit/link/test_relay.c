@@ -449,6 +449,25 @@ Test(relay, an_idle_client_never_stalls_and_answered_writes_are_counted)
     close_route(&route);
 }
 
+Test(relay, a_header_travels_with_its_payload)
+{
+    struct route route;
+    char data[1024] = {0};
+    open_route(&route, &watched);
+    negotiate(&route);
+    send_write(route.near, 1, 1024);
+    clock_sleep_ms(STALL_MS / 4);
+    cr_assert(recv(route.far, data, sizeof data, MSG_DONTWAIT) < 0 && errno == EAGAIN);
+    cr_assert(send(route.near, data, 1000, 0) == 1000);
+    clock_sleep_ms(STALL_MS / 4);
+    cr_assert(recv(route.far, data, sizeof data, MSG_DONTWAIT) < 0 && errno == EAGAIN);
+    shutdown(route.near, SHUT_WR); /* there will be no more: what came goes on */
+    cr_assert(recv(route.far, data, 28, MSG_WAITALL) == 28);
+    cr_assert(recv(route.far, data, 1000, MSG_WAITALL) == 1000);
+    cr_assert(recv(route.far, data, 1, 0) == 0);
+    close_route(&route);
+}
+
 Test(relay, a_write_without_an_answer_is_a_stall)
 {
     struct route route;
