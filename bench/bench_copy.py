@@ -36,6 +36,13 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def settle():
+    """Before each copy: nothing is left to be written, and no source is in the page cache, as that
+    of a disk larger than memory never is."""
+    os.sync()
+    pathlib.Path("/proc/sys/vm/drop_caches").write_text("1")
+
+
 def peer_copy(source, target, pki):
     """nbdcopy (its defaults) of the file into nbdkit's file plugin over TLS: seconds, CPU seconds."""
     target.unlink(missing_ok=True)
@@ -94,14 +101,14 @@ def measure(cluster, directory, pki, size, is_half_empty, pairs):
     data = directory / f"{name}.raw"
     make_random(data, size, is_half_empty)
     guest = cluster.boot("a1", name, [("raw", size >> 20)], memory_mib=256, prefilled=data,
-                         stopped=1, base=0)
+                         stopped=1, base=0, tick=0)
     ends = ["a1", "b1"]
     rows = []
     for _ in range(pairs):
-        os.sync()  # neither pays for what was written before
+        settle()
         ours, our_cpu = our_copy(cluster, guest, *ends)
         ends.reverse()
-        os.sync()
+        settle()
         theirs, their_cpu = peer_copy(data, directory / "peer.raw", pki)
         rows.append((ours, our_cpu, theirs, their_cpu))
     vdi = images.vdis(cluster.agents[ends[0]].sr)

@@ -10,8 +10,6 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { TICK_US = 5000 };
-
 static int console_fd, tick_fd;
 
 static int open_serial(const char *path)
@@ -35,7 +33,7 @@ static void *run_ticks(void *unused)
     for (unsigned long number = 0;; number++) {
         int size = snprintf(line, sizeof line, "%lu\n", number);
         (void)!write(tick_fd, line, (size_t)size);
-        usleep(TICK_US);
+        usleep((useconds_t)options.tick_ms * 1000);
     }
     return NULL;
 }
@@ -45,7 +43,7 @@ void console_open(void)
     console_fd = open_serial("/dev/ttyS0");
     tick_fd = open_serial("/dev/ttyS1");
     pthread_t thread;
-    if (tick_fd >= 0)
+    if (tick_fd >= 0 && options.tick_ms > 0)
         pthread_create(&thread, NULL, run_ticks, NULL);
 }
 

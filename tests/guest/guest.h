@@ -16,6 +16,7 @@ struct options {
     int discards;  /* percent of the writes that are discards or zeroes */
     int memory_mb; /* memory that is written and checked too */
     bool is_stopped;
+    int tick_ms;   /* between two ticks; 0 = none */
     bool has_base; /* the disks' first content is read at boot and checked as well */
 };
 extern struct options options;

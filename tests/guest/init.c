@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-struct options options = {.writers = 4, .has_base = true};
+struct options options = {.writers = 4, .has_base = true, .tick_ms = 5};
 
 uint64_t now_us(void)
 {
@@ -69,6 +69,8 @@ static void read_options(void)
             options.memory_mb = number;
         else if (sscanf(word, "guest.stopped=%d", &number) == 1)
             options.is_stopped = number;
+        else if (sscanf(word, "guest.tick=%d", &number) == 1)
+            options.tick_ms = number;
         else if (sscanf(word, "guest.base=%d", &number) == 1)
             options.has_base = number;
         else
