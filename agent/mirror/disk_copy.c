@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 enum { READER_GRACE_MS = 200 };
 
@@ -55,6 +56,16 @@ static bool connect_copy(void *context, int i, int *fd, struct error *err)
     return start_relay(disk, i, stream, fd, err);
 }
 
+/* Each connection keeps about a processor busy with its encryption: more of them than processors
+ * only take turns. */
+static int count_connections(void)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    if (processors < TRANSFER_COPY_CONNECTIONS_FEWEST)
+        return TRANSFER_COPY_CONNECTIONS_FEWEST;
+    return processors < TRANSFER_COPY_CONNECTIONS ? (int)processors : TRANSFER_COPY_CONNECTIONS;
+}
+
 bool disk_copy_start(struct disk *disk, struct error *err)
 {
     struct transfer *transfer = disk->transfer;
@@ -67,7 +78,7 @@ bool disk_copy_start(struct disk *disk, struct error *err)
     };
     auto_free char *export_name = memory_format("copy.%lld", (long long)disk->epoch);
     struct copier_options options = {
-        .connections = TRANSFER_COPY_CONNECTIONS,
+        .connections = count_connections(),
         .queue_depth = TRANSFER_COPY_QUEUE,
         .connect = connect_copy,
         .context = disk,

@@ -17,10 +17,11 @@
 #include <stdatomic.h>
 
 enum {
-    TRANSFER_COPY_CONNECTIONS = 4,
-    TRANSFER_COPY_QUEUE = 16,       /* requests of COPY_CHUNK_BYTES */
-    TRANSFER_CONNECT_MS = 3000,     /* also how long a cancellation may have to wait */
-    TRANSFER_COPY_STALL_MS = 60000, /* a flush at a slow destination takes long */
+    TRANSFER_COPY_CONNECTIONS_FEWEST = 2, /* one reads while the other sends */
+    TRANSFER_COPY_CONNECTIONS = 4,        /* at most */
+    TRANSFER_COPY_QUEUE = 16,             /* requests of COPY_CHUNK_BYTES */
+    TRANSFER_CONNECT_MS = 3000,           /* also how long a cancellation may have to wait */
+    TRANSFER_COPY_STALL_MS = 60000,       /* a flush at a slow destination takes long */
 };
 
 struct disk {
