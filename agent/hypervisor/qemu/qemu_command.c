@@ -152,7 +152,8 @@ static void add_vif(struct qemu_command *command, const struct hypervisor *hv,
                        "romfile", "", "multifunction", 1));
 }
 
-/* RAM is a file that the driver can read while the guest runs. */
+/* RAM is a file that the driver can read while the guest runs. It is mapped as a whole before: a
+ * guest that goes on after a move does not fault its pages in one by one. */
 static void add_machine(struct qemu_command *command, const struct hypervisor *hv,
                         const struct qemu_config *config)
 {
@@ -164,8 +165,9 @@ static void add_machine(struct qemu_command *command, const struct hypervisor *h
     add_option(command, "-smp", memory_format("%d", config->vcpus));
     auto_free char *memory = qemu_folder_memory_path(hv, config->uuid);
     add_json(command, "-object",
-             json_pack("{s:s, s:s, s:I, s:s, s:b}", "qom-type", "memory-backend-file", "id", "ram0",
-                       "size", (json_int_t)config->memory_bytes, "mem-path", memory, "share", 1));
+             json_pack("{s:s, s:s, s:I, s:s, s:b, s:b}", "qom-type", "memory-backend-file", "id",
+                       "ram0", "size", (json_int_t)config->memory_bytes, "mem-path", memory,
+                       "share", 1, "prealloc", 1));
 }
 
 static void add_kernel(struct qemu_command *command, const struct qemu_config *config)
