@@ -134,7 +134,8 @@ def main():
             what = "half-empty disk" if is_half_empty else "random data"
             data_gib = options.gib / (2 if is_half_empty else 1)
             ratios = [theirs / ours for ours, _, theirs, _ in rows]
-            report.say(f"{options.gib} GiB, {what}, {options.pairs} pairs, alternating:\n\n"
+            report.say(f"{options.gib} GiB, {what}, {options.pairs} pairs, alternating, both from "
+                       "and to the same disk, with nothing in the page cache before:\n\n"
                        + figures.table(
                            ["", "seconds", "CPU s per GiB of data"],
                            [["Crosspool", figures.spread([r[0] for r in rows]),
