@@ -86,10 +86,18 @@ static size_t body_limit(const struct http_exchange *exchange)
     return is_open ? OPEN_BODY_LIMIT : exchange->listener->body_limit;
 }
 
-static bool announces_too_much(struct http_exchange *exchange)
+static uint64_t announced_bytes(const struct http_exchange *exchange)
 {
     const char *length = header(exchange->connection, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    return length && strtoull(length, NULL, 10) > body_limit(exchange);
+    return length ? strtoull(length, NULL, 10) : 0;
+}
+
+/* A client that sends its body without asking reads the answer only afterwards: an answer before,
+ * with what is unread thrown away at the close, would be lost in a reset. */
+static bool is_answered_before_body(const struct http_exchange *exchange)
+{
+    const char *expect = header(exchange->connection, MHD_HTTP_HEADER_EXPECT);
+    return expect || announced_bytes(exchange) > DISCARD_FACTOR * body_limit(exchange);
 }
 
 static void refuse_size(struct http_exchange *exchange)
@@ -210,10 +218,10 @@ static enum MHD_Result begin(const struct http_listener *listener,
     if (exchange->route)
         (void)identify(exchange); /* a refusal is in the answer */
     buffer_init(&exchange->body, body_limit(exchange));
-    if (!announces_too_much(exchange))
+    if (announced_bytes(exchange) <= body_limit(exchange))
         return MHD_YES;
     refuse_size(exchange);
-    return send_answer(exchange);
+    return is_answered_before_body(exchange) ? send_answer(exchange) : MHD_YES;
 }
 
 static enum MHD_Result receive(struct http_exchange *exchange, const char *data, size_t *size)

@@ -124,6 +124,16 @@ def test_a_body_over_the_limit_is_413(admin):
     assert "1048576" in problem(announced, 413, "too-large")["detail"]
 
 
+def test_a_client_that_asks_before_it_sends_too_much_is_told_at_once(admin):
+    connection = admin._connection()
+    connection.putrequest("POST", "/v1/pools")
+    for name, value in {"Authorization": f"Bearer {admin.token}", "Expect": "100-continue",
+                        "Content-Length": str((1 << 20) + 1)}.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+
+
 def test_a_chunked_body_over_the_limit_is_413(admin):
     connection = admin._connection()
     connection.request("POST", "/v1/pools", body=iter([b"y" * 65536] * 17), encode_chunked=True,
