@@ -123,7 +123,9 @@ static bool issue(struct db *db, const struct ca *ca, const struct found *found,
         "UPDATE host_certificate SET revoked_at = now() WHERE host_id = $1 AND revoked_at IS NULL";
     static const char use_sql[] =
         "UPDATE enrolment SET used_at = now(), used_csr_hash = $2, serial = $3 WHERE id = $1";
-    static const char host_sql[] = "UPDATE host SET state = 'enabled' WHERE id = $1";
+    /* An agent that begins with an empty journal counts its inventories from the start. */
+    static const char host_sql[] =
+        "UPDATE host SET state = 'enabled', inventory_generation = 0 WHERE id = $1";
     char serial[65];
     auto_free char *made = NULL;
     if (!db_query(db, revoke_sql, DB_PARAMS(found->host), NULL, err) ||

@@ -8,6 +8,7 @@ import pytest
 
 from crosspool_test import shell
 from crosspool_test.api import Api
+from crosspool_test.fake_host import empty_inventory
 from crosspool_test.identity import Identity
 
 from test_http import problem
@@ -171,6 +172,18 @@ def test_enrolling_again_keeps_the_host_and_ends_the_old_certificate(coordinator
     assert again.host == host.host
     assert report(again, coordinator).status == 204
     assert "revoked" in problem(report(host, coordinator), 403, "refused")["detail"]
+
+
+def test_the_inventories_of_a_host_that_enrols_again_count_from_the_start(coordinator, admin, host,
+                                                                          tmp_path):
+    inventory = empty_inventory()
+    send = {"inventory_generation": 7, "inventory": dict(inventory, version="before")}
+    assert host.api(coordinator).request("POST", "/agent/v1/report", send).status == 204
+    again = Identity(tmp_path / "again")
+    again.enrol(coordinator, admin.post("/v1/enrolments", {"pool": "A", "name": "a1"})["token"])
+    send = {"inventory_generation": 1, "inventory": dict(inventory, version="after")}
+    assert again.api(coordinator).request("POST", "/agent/v1/report", send).status == 204
+    assert coordinator.query("SELECT hypervisor_version FROM host") == [["after"]]
 
 
 def test_a_host_cannot_enrol_into_another_pool(coordinator, admin, host):

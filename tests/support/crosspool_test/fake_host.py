@@ -21,6 +21,15 @@ def domain(name, vdis=(), networks=("lan-a",), memory_bytes=GIB, state="running"
                      for i, network in enumerate(networks)]}
 
 
+def empty_inventory():
+    """Of a host without networks, SRs and domains."""
+    return {"hypervisor": "qemu", "accelerator": "kvm", "version": "7.2",
+            "cpu_vendor": "GenuineIntel", "cpu_model": "some", "cpus": 8,
+            "memory_bytes": 16 * GIB, "memory_free_bytes": 8 * GIB,
+            "link_address": "127.0.0.1", "link_port": 7801,
+            "networks": [], "srs": [], "domains": []}
+
+
 class FakeHost:
     def __init__(self, coordinator, admin, directory, pool, name):
         self.coordinator = coordinator
@@ -35,15 +44,11 @@ class FakeHost:
         self.known = {}
         self.cancelling = set()
         lan = f"lan-{pool.lower()}"
-        self.inventory = {
-            "hypervisor": "qemu", "accelerator": "kvm", "version": "7.2",
-            "cpu_vendor": "GenuineIntel", "cpu_model": "some", "cpus": 8,
-            "memory_bytes": 16 * GIB, "memory_free_bytes": 8 * GIB,
-            "link_address": "127.0.0.1", "link_port": 7801,
-            "networks": [{"name": lan, "bridge": "br0"}],
-            "srs": [{"id": str(uuid.uuid4()), "name": f"local-{name}", "type": "ext",
-                     "size_bytes": 100 * GIB, "free_bytes": 50 * GIB, "vdis": []}],
-            "domains": []}
+        self.inventory = empty_inventory()
+        self.inventory["networks"].append({"name": lan, "bridge": "br0"})
+        self.inventory["srs"].append({
+            "id": str(uuid.uuid4()), "name": f"local-{name}", "type": "ext",
+            "size_bytes": 100 * GIB, "free_bytes": 50 * GIB, "vdis": []})
 
     @property
     def sr(self):
