@@ -1,18 +1,16 @@
 /* The drivers that this agent has; see hypervisor.h. */
 #include "agent/hypervisor/hypervisor.h"
 
+#include "agent/hypervisor/driver_module.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-static const struct hypervisor_driver *const drivers[] = {&qemu_driver};
-
 const struct hypervisor_driver *hypervisor_driver_find(const char *name)
 {
-    for (size_t i = 0; i < sizeof drivers / sizeof drivers[0]; i++) {
-        if (strcmp(drivers[i]->name, name) == 0)
-            return drivers[i];
-    }
-    return NULL;
+    if (strcmp(name, qemu_driver.name) == 0)
+        return &qemu_driver;
+    return strcmp(name, "libxl") == 0 ? driver_module_libxl() : NULL;
 }
 
 static void domain_done(struct domain *domain)

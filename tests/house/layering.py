@@ -29,6 +29,7 @@ BELOW = {
     "agent/storage": ["base", "protocol", "agent/process"],
     "agent/hypervisor/qemu": ["base", "protocol", "agent/process", "agent/qmp",
                               "agent/hypervisor"],
+    "agent/hypervisor/libxl": ["base", "protocol", "agent/process", "agent/hypervisor"],
     "agent/hypervisor": ["base", "protocol"],
     "agent/receiver/plugin": ["base"],
     "agent/receiver": ["base", "protocol", "agent/process", "agent/journal", "agent/link",

@@ -1,0 +1,207 @@
+/* Facts, domains and attach points; see xen_inventory.h. */
+#include "agent/hypervisor/libxl/xen_inventory.h"
+
+#include "agent/hypervisor/libxl/xen_disk.h"
+#include "agent/hypervisor/libxl/xen_domain.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/memory.h"
+
+#include <libxl_utils.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* -- the host */
+
+/* The control domain sees the host's real vendor and model. */
+static void read_cpu(const char *name, char *out, size_t size)
+{
+    auto_fclose FILE *file = fopen("/proc/cpuinfo", "re");
+    char line[512];
+    while (file && fgets(line, sizeof line, file)) {
+        const char *colon = strchr(line, ':');
+        if (strncmp(line, name, strlen(name)) != 0 || !colon)
+            continue;
+        const char *value = colon + 1 + strspn(colon + 1, " \t");
+        snprintf(out, size, "%.*s", (int)strcspn(value, "\n"), value);
+        return;
+    }
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The limit for all domains together, less what the present ones have. */
+static bool apply_limit(struct hypervisor *hv, struct host_facts *facts, struct error *err)
+{
+    auto_free struct xen_domain *domains = NULL;
+    size_t count;
+    if (!xen_domain_list(hv, &domains, &count, err))
+        return false;
+    uint64_t left = hv->memory_limit_bytes;
+    for (size_t i = 0; i < count; i++)
+        left -= smaller(left, domains[i].memory_bytes);
+    facts->memory_bytes = smaller(facts->memory_bytes, hv->memory_limit_bytes);
+    facts->memory_free_bytes = smaller(facts->memory_free_bytes, left);
+    return true;
+}
+
+bool xen_inventory_facts(struct hypervisor *hv, struct host_facts *out, struct error *err)
+{
+    struct host_facts facts = {.accelerator = "xen"};
+    libxl_physinfo info;
+    libxl_physinfo_init(&info);
+    xen_begin();
+    int rc = libxl_get_physinfo(hv->main.ctx, &info);
+    if (rc)
+        return xen_failed(rc, err, "the host's resources");
+    snprintf(facts.version, sizeof facts.version, "%s", hv->version);
+    read_cpu("vendor_id", facts.cpu_vendor, sizeof facts.cpu_vendor);
+    read_cpu("model name", facts.cpu_model, sizeof facts.cpu_model);
+    facts.cpus = (int)info.nr_cpus;
+    facts.memory_bytes = info.total_pages * hv->page_bytes;
+    facts.memory_free_bytes = info.free_pages * hv->page_bytes;
+    libxl_physinfo_dispose(&info);
+    if (hv->memory_limit_bytes && !apply_limit(hv, &facts, err))
+        return false;
+    *out = facts;
+    return true;
+}
+
+/* -- the domains */
+
+static bool has_block_monitor(uint32_t id)
+{
+    char path[XEN_SOCKET_SIZE];
+    xen_disk_block_socket(id, path);
+    return access(path, F_OK) == 0;
+}
+
+static void describe_disk(const struct xen_domain *domain, const struct xen_disk *from,
+                          struct domain_disk *to)
+{
+    struct error why;
+    snprintf(to->device, sizeof to->device, "%s", from->device);
+    to->path = memory_copy_text(from->path);
+    bool is_known = xen_disk_format(from, &to->format);
+    bool has_size = xen_disk_size(from, &to->size_bytes, &why);
+    if (!has_size)
+        log_warning("domain %s: %s", domain->uuid, why.text);
+    to->has_qmp = is_known && has_size && !xen_disk_refusal(from) && has_block_monitor(domain->id);
+}
+
+static void describe_parts(const struct xen_domain *from, const struct xen_config *config,
+                           struct domain *to)
+{
+    to->disks = memory_array(config->disk_count, sizeof *to->disks);
+    for (size_t i = 0; i < config->disk_count; i++)
+        if (config->disks[i].path) /* an empty drive is no disk */
+            describe_disk(from, &config->disks[i], &to->disks[to->disk_count++]);
+    to->vif_count = config->vif_count;
+    to->vifs = memory_array(config->vif_count, sizeof *to->vifs);
+    for (size_t i = 0; i < config->vif_count; i++) {
+        memcpy(to->vifs[i].mac, config->vifs[i].mac, sizeof to->vifs[i].mac);
+        to->vifs[i].bridge = memory_copy_text(config->vifs[i].bridge);
+    }
+}
+
+static bool describe(struct hypervisor *hv, const struct xen_domain *from, struct domain *out)
+{
+    auto_xen_config struct xen_config config = {0};
+    auto_free char *text = NULL;
+    struct error why;
+    if (!xen_domain_stored_config(hv, from->id, &text, &why) ||
+        !xen_config_parse(text, &config, &why)) {
+        log_debug("domain %s is left out: %s", from->uuid, why.text);
+        return false;
+    }
+    *out = (struct domain){.state = from->state,
+                           .memory_bytes = from->memory_bytes,
+                           .vcpus = config.vcpus,
+                           .name = take(config.name)};
+    memcpy(out->uuid, from->uuid, sizeof out->uuid);
+    describe_parts(from, &config, out);
+    return true;
+}
+
+bool xen_inventory_list(struct hypervisor *hv, struct domain_list *out, struct error *err)
+{
+    auto_free struct xen_domain *domains = NULL;
+    size_t count;
+    if (!xen_domain_list(hv, &domains, &count, err))
+        return false;
+    struct domain_list list = {.items = memory_array(count + 1, sizeof *list.items)};
+    for (size_t i = 0; i < count && list.count < LIMIT_DOMAINS; i++)
+        if (describe(hv, &domains[i], &list.items[list.count]))
+            list.count++;
+    *out = list;
+    return true;
+}
+
+/* -- one disk */
+
+/* A guest that uses the emulated disk instead of xen-block writes past the node that we mirror. */
+static bool check_frontend(struct hypervisor *hv, uint32_t id, const char *device,
+                           struct error *err)
+{
+    enum { XENBUS_CONNECTED = 4 };
+    libxl_device_disk disk;
+    libxl_diskinfo info;
+    libxl_device_disk_init(&disk);
+    libxl_diskinfo_init(&info);
+    xen_begin();
+    int rc = libxl_vdev_to_device_disk(hv->main.ctx, id, device, &disk);
+    if (!rc)
+        rc = libxl_device_disk_getinfo(hv->main.ctx, id, &disk, &info);
+    int state = info.state;
+    libxl_diskinfo_dispose(&info);
+    libxl_device_disk_dispose(&disk);
+    if (rc)
+        return xen_failed(rc, err, "disk %s", device);
+    return state == XENBUS_CONNECTED ||
+           error_set(err, ERROR_CONFLICT,
+                     "disk %s: the guest does not use it through its paravirtual driver", device);
+}
+
+static bool find_disk(const struct xen_config *config, const char *device,
+                      const struct xen_disk **out, struct error *err)
+{
+    const struct xen_disk *disk = xen_config_disk(config, device);
+    if (!disk)
+        return error_set(err, ERROR_NOT_FOUND, "domain %s has no disk %s", config->uuid, device);
+    const char *refusal = xen_disk_refusal(disk);
+    if (refusal)
+        return error_set(err, ERROR_UNSUPPORTED, "disk %s cannot be mirrored: %s", device, refusal);
+    *out = disk;
+    return true;
+}
+
+bool xen_inventory_attach(struct hypervisor *hv, const char *uuid, const char *device,
+                          struct disk_attach *out, struct error *err)
+{
+    auto_xen_config struct xen_config config = {0};
+    auto_free char *text = NULL;
+    struct xen_domain domain;
+    const struct xen_disk *disk;
+    struct disk_attach attach = {0};
+    if (!xen_domain_find(hv, uuid, &domain, err) ||
+        !xen_domain_stored_config(hv, domain.id, &text, err) ||
+        !xen_config_parse(text, &config, err) || !find_disk(&config, device, &disk, err) ||
+        !xen_disk_size(disk, &attach.size_bytes, err) ||
+        !check_frontend(hv, domain.id, device, err))
+        return false;
+    if (!has_block_monitor(domain.id))
+        return error_set(err, ERROR_UNSUPPORTED, "domain %s has no monitor of QEMU", uuid);
+    char path[XEN_SOCKET_SIZE];
+    xen_disk_block_socket(domain.id, path);
+    snprintf(attach.qmp_path, sizeof attach.qmp_path, "%s", path);
+    xen_disk_node(disk, attach.node);
+    snprintf(attach.reader_path, sizeof attach.reader_path, "%s", disk->path);
+    bool has_format = xen_disk_format(disk, &attach.format);
+    attach.reader = has_format && attach.format == IMAGE_RAW ? READER_FILE : READER_QEMU_NBD;
+    *out = attach;
+    return true;
+}
