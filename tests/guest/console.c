@@ -1,4 +1,4 @@
-/* The console on the first serial port and the ticks on the second; README.md lists the commands.
+/* The console and, beside a serial one, the ticks on the second port; README.md lists the commands.
  */
 #include "guest.h"
 
@@ -40,8 +40,11 @@ static void *run_ticks(void *unused)
 
 void console_open(void)
 {
-    console_fd = open_serial("/dev/ttyS0");
-    tick_fd = open_serial("/dev/ttyS1");
+    char path[32];
+    snprintf(path, sizeof path, "/dev/%s", options.console);
+    console_fd = open_serial(path);
+    /* a Xen console has no second port */
+    tick_fd = strcmp(options.console, "ttyS0") == 0 ? open_serial("/dev/ttyS1") : -1;
     pthread_t thread;
     if (tick_fd >= 0 && options.tick_ms > 0)
         pthread_create(&thread, NULL, run_ticks, NULL);

@@ -126,9 +126,10 @@ static bool open_disk(const char *name)
     return true;
 }
 
-static int is_virtio_disk(const struct dirent *entry)
+/* virtio and Xen */
+static int is_disk(const struct dirent *entry)
 {
-    return strncmp(entry->d_name, "vd", 2) == 0;
+    return strncmp(entry->d_name, "vd", 2) == 0 || strncmp(entry->d_name, "xvd", 3) == 0;
 }
 
 void disk_open_all(void)
@@ -137,7 +138,7 @@ void disk_open_all(void)
     int count = 0;
     for (int tries = 0; tries < 200 && count <= 0; tries++) { /* devices come up asynchronously */
         usleep(10000);
-        count = scandir("/sys/block", &names, is_virtio_disk, alphasort);
+        count = scandir("/sys/block", &names, is_disk, alphasort);
     }
     for (int i = 0; i < count && disk_count < MAX_DISKS; i++)
         open_disk(names[i]->d_name);

@@ -16,8 +16,9 @@ struct options {
     int discards;  /* percent of the writes that are discards or zeroes */
     int memory_mb; /* memory that is written and checked too */
     bool is_stopped;
-    int tick_ms;   /* between two ticks; 0 = none */
-    bool has_base; /* the disks' first content is read at boot and checked as well */
+    int tick_ms;      /* between two ticks; 0 = none */
+    bool has_base;    /* the disks' first content is read at boot and checked as well */
+    char console[16]; /* the kernel's: ttyS0, or hvc0 on Xen */
 };
 extern struct options options;
 
