@@ -1,0 +1,1 @@
+"""The lab: emulated Xen hosts on this machine; see deploy/lab."""
