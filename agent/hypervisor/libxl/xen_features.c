@@ -11,7 +11,8 @@ enum compare {
 
 /* Words: Xen's public/arch-x86/cpufeatureset.h; leaves 0xd: the state components of XSAVE, without
  * which a guest's XCR0 cannot be loaded. `ignored`: bits that change while a guest runs (OSXSAVE,
- * OSPKE) or that the toolstack sets by the domain's topology (HTT, CMP_LEGACY). */
+ * OSPKE), that the toolstack sets by the domain's topology (HTT, CMP_LEGACY), or that AMD repeats
+ * from word 1d, which Xen does in a domain's policy and not in the host's. */
 static const struct feature_word {
     const char *name;
     uint32_t leaf, subleaf;
@@ -27,7 +28,7 @@ static const struct feature_word {
     {"7-subleaves", 0x7, 0, 'a', COMPARE_LEAST, 0},
     {"1d", 0x1, 0, 'd', COMPARE_BITS, 1U << 28},
     {"1c", 0x1, 0, 'c', COMPARE_BITS, 1U << 27},
-    {"e1d", 0x80000001, 0, 'd', COMPARE_BITS, 0},
+    {"e1d", 0x80000001, 0, 'd', COMPARE_BITS, 0x0183f3ff},
     {"e1c", 0x80000001, 0, 'c', COMPARE_BITS, 1U << 1},
     {"Da1", 0xd, 1, 'a', COMPARE_BITS, 0},
     {"7b0", 0x7, 0, 'b', COMPARE_BITS, 0},

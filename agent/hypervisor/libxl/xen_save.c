@@ -45,6 +45,7 @@ struct save {
     struct memory_progress progress;
     uint64_t sent_before; /* by the passes that are over */
     int64_t pass_began_ms;
+    unsigned long pass_done;
     bool is_aborted, is_hook_called;
     bool has_failed; /* for a reason of ours, below */
     struct error failure;
@@ -58,25 +59,33 @@ static void save_done(struct save *save)
 
 /* -- progress */
 
-/* Pages of one pass; the first one counts the domain's holes too. */
+/* Of what a pass that looks at `total` pages has sent: the first one looks at the domain's holes
+ * too, which are many. */
+static uint64_t sent_of(const struct save *save, unsigned long done, unsigned long total)
+{
+    uint64_t memory = save->progress.total;
+    uint64_t page_bytes = save->hv->page_bytes;
+    if (total * page_bytes <= memory)
+        return done * page_bytes;
+    return (uint64_t)((double)memory * (double)done / (double)total);
+}
+
+/* libxl counts pages of one pass, from 0, which it may say more than once. */
 static void note_progress(void *context, unsigned long done, unsigned long total)
 {
     struct save *save = context;
     struct memory_progress *progress = &save->progress;
-    uint64_t page_bytes = save->hv->page_bytes;
-    int64_t now_ms = clock_monotonic_ms();
-    if (done == 0) {
+    if (done < save->pass_done || progress->iteration == 0) {
+        int64_t now_ms = clock_monotonic_ms();
         uint64_t took_ms = (uint64_t)(now_ms - save->pass_began_ms) + 1;
         if (progress->iteration > 0)
-            progress->dirty_rate_per_s = total * page_bytes * 1000 / took_ms;
+            progress->dirty_rate_per_s = total * save->hv->page_bytes * 1000 / took_ms;
         progress->iteration++;
         save->sent_before = progress->sent;
         save->pass_began_ms = now_ms;
     }
-    uint64_t sent = done * page_bytes;
-    if (progress->iteration <= 1 && sent > progress->total)
-        sent = progress->total;
-    progress->sent = save->sent_before + sent;
+    save->pass_done = done;
+    progress->sent = save->sent_before + sent_of(save, done, total);
     if (save->hooks->on_progress)
         save->hooks->on_progress(save->hooks->context, progress);
 }

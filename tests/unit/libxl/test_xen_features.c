@@ -48,6 +48,18 @@ Test(xen_features, bits_that_change_while_a_guest_runs_do_not_count)
     cr_assert(xen_features_check(&domain, &host, &err), "%s", err.text);
 }
 
+Test(xen_features, what_amd_repeats_of_the_basic_leaf_counts_once)
+{
+    struct error err;
+    enum { LONG_MODE = 1U << 29, FPU = 1U << 0 };
+    struct xen_features domain = cpu(SSE3), host = cpu(SSE3);
+    const struct xen_leaf of_domain = {.leaf = 0x80000001, .d = LONG_MODE | FPU};
+    const struct xen_leaf of_host = {.leaf = 0x80000001, .d = LONG_MODE};
+    xen_features_add(&domain, &of_domain);
+    xen_features_add(&host, &of_host);
+    cr_assert(xen_features_check(&domain, &host, &err), "%s", err.text);
+}
+
 Test(xen_features, another_vendor_is_refused)
 {
     struct xen_features domain = cpu(SSE3), host = cpu(SSE3);
