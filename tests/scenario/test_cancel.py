@@ -14,7 +14,7 @@ def assert_as_before(cluster, guest, host, stall_ms=2500):
     other = {"a1": "b1", "b1": "a1"}[host]
     cluster.wait_no_leftovers()
     cluster.assert_clean(other)
-    assert not cluster.agents[host].children()
+    cluster.wait_no_children(host)
     guest.assert_writes()
 
 
