@@ -17,6 +17,14 @@ void xen_begin(void)
     first_complaint[0] = '\0';
 }
 
+/* Errors begin with a place in libxl's source, which the log keeps. */
+static const char *without_place(const char *text)
+{
+    const char *file = strstr(text, ".c:");
+    const char *end = file ? strstr(file, ": ") : NULL;
+    return end ? end + 2 : text;
+}
+
 static void __attribute__((format(printf, 5, 0)))
 take_message(xentoollog_logger *logger, xentoollog_level level, int errno_value,
              const char *context, const char *format, va_list arguments)
@@ -32,8 +40,8 @@ take_message(xentoollog_logger *logger, xentoollog_level level, int errno_value,
     log_warning("libxl: %s%s%s%s%s", context ? context : "", context ? ": " : "", text,
                 *reason ? ": " : "", reason);
     if (level >= XTL_ERROR && !first_complaint[0])
-        snprintf(first_complaint, sizeof first_complaint, "%.100s%s%s", text, *reason ? ": " : "",
-                 reason);
+        snprintf(first_complaint, sizeof first_complaint, "%.100s%s%s", without_place(text),
+                 *reason ? ": " : "", reason);
 }
 
 static void take_progress(xentoollog_logger *logger, const char *context, const char *doing,

@@ -155,8 +155,8 @@ static void turn(struct save *save)
     if (timeout_ms < 0 || timeout_ms > TICK_MS)
         timeout_ms = TICK_MS;
     bool has_polled = poll(save->fds, (nfds_t)count, timeout_ms) >= 0;
+    gettimeofday(&now, NULL); /* the hook's time is not to look like a guest that does not answer */
     look(save);
-    gettimeofday(&now, NULL);
     if (has_polled)
         libxl_osevent_afterpoll(save->context.ctx, count, save->fds, now);
 }

@@ -49,6 +49,20 @@ Test(xen_config, a_pvh_domain_is_read)
     cr_assert_str_eq(config.vifs[0].bridge, "xenbr0");
 }
 
+Test(xen_config, a_running_domain_is_read_as_libxl_tells_it)
+{
+    struct error err;
+    auto_free char *text = fixture("pvh_running.json");
+    auto_xen_config struct xen_config config = {0};
+    cr_assert(xen_config_parse(text, &config, &err), "%s", err.text);
+    cr_assert_str_eq(config.uuid, "a34ed9ec-0209-4d4e-88fd-40fe8d5dd284");
+    cr_assert_eq(config.type, XEN_PVH);
+    cr_assert_eq(config.disk_count, 2);
+    cr_assert_str_eq(config.disks[1].format, "qcow2");
+    cr_assert_not(config.disks[1].is_foreign);
+    cr_assert_str_eq(config.vifs[0].mac, "00:16:3e:78:00:28");
+}
+
 Test(xen_config, an_hvm_domain_is_read_and_what_libxl_leaves_out_has_its_default)
 {
     struct error err;
