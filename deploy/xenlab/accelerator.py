@@ -57,6 +57,6 @@ def choose(images):
     if forced:
         return CHOICES[forced]
     boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text()
-    found = cached("accelerator", [boot, images.xen.name, images.initrd.name],
+    found = cached("accelerator", [boot, images.xen.name, images.vmlinux.parent.name],
                    lambda path: _probe(images, path))
     return CHOICES[found.read_text()]

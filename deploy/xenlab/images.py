@@ -4,7 +4,7 @@ import pathlib
 import shutil
 import types
 
-from . import packages
+from . import network, packages
 from .cache import cached
 from .kernels import hypervisor, kernel
 from .place import ROOT, SCRIPTS, only, run, say
@@ -102,8 +102,12 @@ def _copy_keys(tree):
         old.unlink()
     shutil.copy(keys() / "host", secret)
     secret.chmod(0o600)
-    (tree / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
-    shutil.copy(keys() / "user.pub", tree / "root/.ssh/authorized_keys")
+    home = tree / "root/.ssh"
+    home.mkdir(mode=0o700, exist_ok=True)
+    shutil.copy(keys() / "user.pub", home / "authorized_keys")
+    # from host to host, for `xl migrate`
+    shutil.copy(keys() / "user", home / "id_ed25519")
+    (home / "known_hosts").write_text(f"* {(keys() / 'host.pub').read_text()}")
 
 
 def _copy_guest(tree):
@@ -126,6 +130,7 @@ def _make_root(kernel_folder, path):
     (tree / "lab/sshd.conf").rename(tree / "etc/ssh/sshd_config.d/lab.conf")
     _copy_modules(kernel_folder, tree)
     _copy_keys(tree)
+    (tree / "etc/hosts").write_text(network.hosts_file())
     _copy_guest(tree)
     run("mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d", tree, path,
         f"{ROOT_MIB}M")
@@ -135,7 +140,7 @@ def _make_root(kernel_folder, path):
 def _root(kernel_folder):
     files = sorted(p for p in DOM0_FILES.rglob("*") if p.is_file() and p.name != "initrd")
     ingredients = [_packages_tree().name, kernel_folder.name, keys().name, SCRIPTS / "images.py",
-                   kernel(packages.GUEST_KERNEL).name, ROOT / "build/guest/initrd",
+                   network.hosts_file(), kernel(packages.GUEST_KERNEL).name, ROOT / "build/guest/initrd",
                    *(str(p.relative_to(DOM0_FILES)) for p in files), *files]
     return cached("root", ingredients, lambda path: _make_root(kernel_folder, path))
 

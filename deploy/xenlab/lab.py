@@ -10,9 +10,8 @@ import time
 
 from . import accelerator, agents, centre, images, network
 from .host import Host, write_ssh_config
+from .network import MOST_HOSTS
 from .place import LabError, RUN, check_length, say
-
-MOST_HOSTS = 8
 
 
 def known_hosts():

@@ -8,6 +8,7 @@ import subprocess
 from .place import LabError, NAMESPACE, SCRIPTS, run
 
 MTU = 9000
+MOST_HOSTS = 8
 CLONE_NEWNET = 0x40000000
 
 
@@ -26,6 +27,12 @@ OUTSIDE = f"{SUBNETS['lan']}.1"  # the machine's own address, where coordinators
 def address(subnet, number):
     """Of host `number`."""
     return f"{SUBNETS[subnet]}.{10 + number}"
+
+
+def hosts_file():
+    """/etc/hosts of every host: their names stand for their addresses in the migration network."""
+    names = [f"{address('migration', n)} xh{n}" for n in range(1, MOST_HOSTS + 1)]
+    return "\n".join(["127.0.0.1 localhost", *names]) + "\n"
 
 
 def _ip(*words):
