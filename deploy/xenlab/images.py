@@ -140,7 +140,8 @@ def _make_root(kernel_folder, path):
 def _root(kernel_folder):
     files = sorted(p for p in DOM0_FILES.rglob("*") if p.is_file() and p.name != "initrd")
     ingredients = [_packages_tree().name, kernel_folder.name, keys().name, SCRIPTS / "images.py",
-                   network.hosts_file(), kernel(packages.GUEST_KERNEL).name, ROOT / "build/guest/initrd",
+                   network.hosts_file(), kernel(packages.GUEST_KERNEL).name,
+                   ROOT / "build/guest/initrd",
                    *(str(p.relative_to(DOM0_FILES)) for p in files), *files]
     return cached("root", ingredients, lambda path: _make_root(kernel_folder, path))
 
