@@ -16,6 +16,8 @@ CONFIGURATION = "/etc/crosspool/agent.json"
 CA = "/etc/crosspool/coordinator-ca.pem"
 LOG = "/var/log/crosspool-agent.log"
 PORT = 7801
+BRIDGES = {"lan": "xenbr0", "back": "xenbr1"}  # of dom0, by the network they are on
+FAILPOINTS = "/run/crosspool-failpoints"  # of an agent of a debug build
 
 
 def pool_of(host):
@@ -30,7 +32,8 @@ def configuration(host):
         "coordinators": [{**centre.told()["endpoint"], "ca": CA}],
         "link": {"address": network.address("migration", host.number), "port": PORT},
         "hypervisor": "libxl",
-        "networks": [{"name": f"lan-{pool_of(host).lower()}", "bridge": "xenbr0"}],
+        "networks": [{"name": f"{network_name}-{pool_of(host).lower()}", "bridge": bridge}
+                     for network_name, bridge in BRIDGES.items()],
         "srs": [{"name": f"local-{host.name}", "type": "ext", "location": "/srv/local"}],
         "nbdkit_plugin": f"{LIBRARIES}/{MODULES[0]}",
     }
@@ -82,7 +85,8 @@ def is_running(host):
 
 
 def start(host):
-    host.run(f"setsid {PROGRAM} run --config {CONFIGURATION} </dev/null >>{LOG} 2>&1 &")
+    host.run(f"mkdir -p {FAILPOINTS}; CROSSPOOL_FAILPOINTS={FAILPOINTS} setsid {PROGRAM} run "
+             f"--config {CONFIGURATION} </dev/null >>{LOG} 2>&1 &")
 
 
 def stop(host):

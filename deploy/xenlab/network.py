@@ -20,7 +20,7 @@ def _read_names():
 NAMES = _read_names()
 # name of the bridge -> its subnet; in the order of a host's interfaces
 SUBNETS = {"control": NAMES["CONTROL_SUBNET"], "lan": NAMES["LAN_SUBNET"],
-           "migration": NAMES["MIGRATION_SUBNET"]}
+           "migration": NAMES["MIGRATION_SUBNET"], "back": NAMES["BACK_SUBNET"]}
 OUTSIDE = f"{SUBNETS['lan']}.1"  # the machine's own address, where coordinators listen
 
 
