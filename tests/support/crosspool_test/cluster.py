@@ -11,6 +11,7 @@ from . import images, shell
 from .agent import Agent
 from .coordinator import Coordinator
 from .guest import Guest
+from .migrations import Migrations
 from .network import Network
 from .postgres import Postgres
 
@@ -38,7 +39,7 @@ def clear(directory, network, domains=()):
         remove_memory(domain)
 
 
-class Cluster:
+class Cluster(Migrations):
     """layout: {"A": ["a1", "a2"], "B": ["b1"]}. Names of hosts are at most 3 characters."""
 
     def __init__(self, layout, tag="cpt", directory=None, coordinator_options=None):
@@ -212,17 +213,6 @@ class Cluster:
     def pool_of(self, host):
         return next(pool for pool, hosts in self.layout.items() if host in hosts)
 
-    def vm(self, name, pool=None, timeout=30, **members):
-        """The VM's object as the coordinator lists it, as soon as it has these members: an
-        inventory tells what was seen some time ago."""
-        def find():
-            for vm in self.api.get("/v1/vms?limit=200")["items"]:
-                if vm["name"] == name and (pool is None or vm["pool_name"] == pool) and \
-                        all(vm[member] == value for member, value in members.items()):
-                    return vm
-            return None
-        return shell.wait_for(f"VM {name} in the inventory, {members}", find, timeout)
-
     def follow(self, guest, host):
         """The guest runs at another host now."""
         guest.move_to(self.agents[host].run_directory / "domains" / guest.domain)
@@ -234,50 +224,12 @@ class Cluster:
                              self.network_name(self.pool_of(destination))},
                 "srs": {self.agents[source].sr_name: self.agents[destination].sr_name}}
 
-    def request(self, name, source, destination, **more):
-        """Of a VM that runs at host `source`, as soon as the coordinator lists it so."""
-        vm = self.vm(name, self.pool_of(source), state="running", host_name=source)
-        body = {"vm": vm["id"],
-                "destination": {"pool": self.pool_of(destination), "host": destination},
-                "mapping": self.mapping(source, destination)}
-        body.update(more)
-        return body
-
     def migrate(self, name, source, destination, **more):
         """Starts a migration; returns its id."""
         for guest in self.guests.values():
             if guest.name == name:
                 guest.expect_at(self.agents[destination].run_directory / "domains" / guest.domain)
-        return self.api.post("/v1/migrations",
-                             self.request(name, source, destination, **more))["id"]
-
-    def migration(self, migration):
-        return self.api.get(f"/v1/migrations/{migration}")
-
-    def wait_state(self, migration, *states, timeout=120):
-        ended = {"succeeded", "failed", "cancelled"}
-
-        def reached():
-            now = self.migration(migration)
-            if now["state"] in states:
-                return now
-            assert now["state"] not in ended, f"ended {now['state']}: {now.get('error')}"
-            return None
-        return shell.wait_for(f"migration in {states}", reached, timeout, 0.1)
-
-    def wait_phase(self, migration, *phases, timeout=120):
-        return shell.wait_for(f"phase in {phases}", lambda: (
-            lambda now: now if now["phase"] in phases else None)(self.migration(migration)),
-            timeout, 0.02)
-
-    def wait_end(self, migration, timeout=240):
-        return self.wait_state(migration, "succeeded", "failed", "cancelled", timeout=timeout)
-
-    def leftovers(self):
-        return self.api.get("/v1/leftovers")["items"]
-
-    def wait_no_leftovers(self, timeout=60):
-        shell.wait_for("no leftovers", lambda: not self.leftovers(), timeout, 0.2)
+        return super().migrate(name, source, destination, **more)
 
     def homes(self, guest):
         """Hosts on which a QEMU of this guest lives."""
