@@ -1,5 +1,4 @@
-/* The console and, beside a serial one, the ticks on the second port; README.md lists the commands.
- */
+/* The console; README.md lists the commands. */
 #include "guest.h"
 
 #include <fcntl.h>
@@ -10,9 +9,9 @@
 #include <termios.h>
 #include <unistd.h>
 
-static int console_fd, tick_fd;
+static int console_fd;
 
-static int open_serial(const char *path)
+int console_open_serial(const char *path)
 {
     int fd = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (fd < 0)
@@ -26,28 +25,11 @@ static int open_serial(const char *path)
     return fd;
 }
 
-static void *run_ticks(void *unused)
-{
-    (void)unused;
-    char line[32];
-    for (unsigned long number = 0;; number++) {
-        int size = snprintf(line, sizeof line, "%lu\n", number);
-        (void)!write(tick_fd, line, (size_t)size);
-        usleep((useconds_t)options.tick_ms * 1000);
-    }
-    return NULL;
-}
-
 void console_open(void)
 {
     char path[32];
     snprintf(path, sizeof path, "/dev/%s", options.console);
-    console_fd = open_serial(path);
-    /* a Xen console has no second port */
-    tick_fd = strcmp(options.console, "ttyS0") == 0 ? open_serial("/dev/ttyS1") : -1;
-    pthread_t thread;
-    if (tick_fd >= 0 && options.tick_ms > 0)
-        pthread_create(&thread, NULL, run_ticks, NULL);
+    console_fd = console_open_serial(path);
 }
 
 void console_say(const char *fmt, ...)

@@ -19,6 +19,7 @@ struct options {
     int tick_ms;      /* between two ticks; 0 = none */
     bool has_base;    /* the disks' first content is read at boot and checked as well */
     char console[16]; /* the kernel's: ttyS0, or hvc0 on Xen */
+    char tick_to[32]; /* ADDRESS:PORT for ticks as datagrams; "" = none */
 };
 extern struct options options;
 
@@ -68,11 +69,15 @@ void stats_read(struct stats *out);
 
 /* console.c */
 void console_open(void);
+int console_open_serial(const char *path); /* raw mode; below 0 when there is none */
 void console_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void console_serve(void) __attribute__((noreturn));
 
 /* network.c: guest.ip=ADDRESS/BITS[,ADDRESS/BITS...] for eth0, eth1 ... */
 void network_start(const char *addresses);
+
+/* tick.c: a number every options.tick_ms, which tells the outside that the guest runs */
+void tick_start(void);
 
 uint64_t now_us(void);
 uint64_t mix(uint64_t value); /* splitmix64 */

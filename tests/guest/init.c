@@ -78,6 +78,8 @@ static void read_options(void)
             options.has_base = number;
         else if (sscanf(word, "console=%15[a-zA-Z0-9]", options.console) == 1)
             continue;
+        else if (sscanf(word, "guest.tick_to=%31s", options.tick_to) == 1)
+            continue;
         else
             sscanf(word, "guest.ip=%255s", addresses);
     }
@@ -95,6 +97,7 @@ int main(void)
     console_open();
     load_modules();
     network_start(addresses);
+    tick_start();
     disk_open_all();
     memory_start();
     writer_start_all();
