@@ -89,7 +89,9 @@ def _serve(postgres, coordinator):
     new.touch(mode=0o600)
     new.write_text(json.dumps(answer))
     new.rename(ANSWER)
-    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    while not signal.sigtimedwait({signal.SIGTERM, signal.SIGINT}, 0.2):
+        if not coordinator.is_running():  # somebody killed it to see what happens
+            coordinator.start()
     coordinator.kill()
     postgres.stop()
 

@@ -85,6 +85,16 @@ def make_taps(host):
         _ip("link", "set", name, "mtu", str(MTU), "master", subnet, "up")
 
 
+def leave(host, subnet):
+    """What the host sends there is lost, and nothing comes to it; its link stays up."""
+    _ip("link", "set", tap(host, subnet), "nomaster")
+
+
+def join(host, subnet):
+    """Undoes `leave`."""
+    _ip("link", "set", tap(host, subnet), "master", subnet)
+
+
 def down():
     """Takes bridges and taps along."""
     if exists():

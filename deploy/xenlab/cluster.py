@@ -1,0 +1,168 @@
+"""The lab as tests, demo and benches use it: hosts with agents in two pools, guests, migrations."""
+import concurrent.futures
+import contextlib
+import itertools
+import subprocess
+
+from crosspool_test import shell
+from crosspool_test.migrations import Migrations
+
+from . import agents, centre, network
+from .guest import XenGuest
+from .lab import each, known_hosts
+from .place import ROOT
+from .xen_agent import IMAGES, XenAgent
+
+UP_LIMIT_S = 900  # with everything to be made anew
+FIRST_NUMBER = 30  # of a guest
+
+
+def lab(*words):
+    """Runs deploy/lab; an AssertionError with its last words when it fails."""
+    done = subprocess.run([ROOT / "deploy" / "lab", *words], stdin=subprocess.DEVNULL, text=True,
+                          capture_output=True, timeout=UP_LIMIT_S, check=False)
+    said = done.stderr.strip().splitlines()[-8:]
+    assert done.returncode == 0, f"deploy/lab {' '.join(words)}: {' | '.join(said)}"
+    return done.stdout
+
+
+class XenCluster(Migrations):
+    def __init__(self):
+        self.agents = {}
+        self.guests = []
+        self.api = None
+        self.numbers = itertools.count(FIRST_NUMBER)
+
+    # ---- life
+    def up(self, *options):
+        """Options as those of deploy/lab up. From now on this thread is in the lab's network."""
+        lab("up", "2", *options)
+        network.enter()
+        self.agents = {host.name: XenAgent(host) for host in known_hosts()}
+        self.api = centre.api()
+        self.wait_for_hosts()
+        return self
+
+    def down(self):
+        lab("down")
+
+    def wait_for_hosts(self, timeout=120):
+        """The coordinator lists all hosts as up."""
+        def all_up():
+            try:
+                hosts = self.api.get("/v1/hosts")["items"]
+            except OSError:
+                return False
+            return len([h for h in hosts if h["state"] == "up"]) == len(self.agents)
+        shell.wait_for("all hosts up", all_up, timeout, 0.5)
+
+    def restore(self):
+        """Whatever an earlier test killed, held or cut works again."""
+        def mend(agent):
+            network.join(agent.name, "migration")
+            agent.clear_failpoints()
+            if not agent.is_running():
+                agent.start()
+        for agent in self.agents.values():
+            mend(agent)
+        self.wait_for_hosts()
+
+    def remove_guests(self):
+        """Ends every guest and deletes its disks, behind the agents' backs."""
+        self.guests.clear()
+        command = ("for id in $(xl list | awk 'NR > 1 && $2 > 0 { print $2 }'); do xl destroy $id; "
+                   f"done; rm -f {IMAGES}/*.raw {IMAGES}/*.qcow2")
+        each(lambda agent: agent.host.run(command), list(self.agents.values()))
+
+    @contextlib.contextmanager
+    def silent_cut(self, name):
+        """While open nothing of the migration network reaches the host, and nobody is told."""
+        network.leave(name, "migration")
+        try:
+            yield
+        finally:
+            network.join(name, "migration")
+
+    @staticmethod
+    def kill_coordinator():
+        """SIGKILL; the lab starts it again at once."""
+        shell.end_processes_below(centre.DIRECTORY, ["crosspool-coordinator"])
+
+    # ---- guests
+    def boot(self, name, guest, kind="pvh", disks=(("raw", 16), ("qcow2", 16)), bridges=None,
+             is_full=False, **options):
+        """A guest at host `name` that writes to all its disks, (format, MiB), as soon as the
+        coordinator lists it as running. is_full: the disks are random from end to end. Options as
+        in tests/guest/README.md; `rate` is 20 unless told."""
+        host = self.agents[name].host
+        number = next(self.numbers)
+        environment = {"DISKS": " ".join(f"{form}:{mib}" for form, mib in disks),
+                       "BRIDGES": " ".join(bridges or agents.BRIDGES.values()),
+                       "FILL": "1" if is_full else ""}
+        words = " ".join(f"guest.{key}={value}" for key, value in {"rate": 20, **options}.items())
+        host.run(" ".join([*(f"{key}='{value}'" for key, value in environment.items()),
+                           f"/lab/guest/create {kind} {guest} {number} {words}"]), timeout=400)
+        vm = self.vm(guest, self.pool_of(name), timeout=120, state="running")
+        made = XenGuest(guest, number, vm["domain"], host)
+        self.guests.append(made)
+        return made
+
+    def pool_of(self, name):
+        return self.agents[name].pool
+
+    def follow(self, guest, name):
+        """The guest runs at another host now."""
+        guest.host = self.agents[name].host
+
+    def homes(self, guest):
+        """{host: state as in `xl list`}, of each host that has the guest's domain."""
+        found = zip(self.agents, each(XenAgent.domains, list(self.agents.values())))
+        return {name: domains[guest.domain] for name, domains in found if guest.domain in domains}
+
+    def wait_one_home(self, guest, timeout=60):
+        """The one host that has the domain, where it runs."""
+        def one():
+            homes = self.homes(guest)
+            is_one = len(homes) == 1 and all(state[2:] == "----" for state in homes.values())
+            return list(homes)[0] if is_one else None
+        return shell.wait_for(f"guest {guest.name} at one host", one, timeout, 0.5)
+
+    # ---- migrations
+    def mapping(self, source, destination):
+        """Networks and SRs of host `source` to those of host `destination`."""
+        here, there = self.agents[source], self.agents[destination]
+        return {"networks": {f"{kind}-{here.pool.lower()}": f"{kind}-{there.pool.lower()}"
+                             for kind in agents.BRIDGES},
+                "srs": {here.sr_name: there.sr_name}}
+
+    def compare_images(self, migration, source, disks):
+        """In the pause: what differs between both ends' images, or is wrong with the new ones.
+        disks: of the VM's object at the source."""
+        old = {disk["device"]: disk for disk in disks}
+        now = self.migration(migration)
+        here = self.agents[source]
+        there = self.agents[now["destination"]["host_name"]]
+        found = []
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            for disk in now["disks"]:
+                left = old[disk["device"]]
+                form = disk.get("destination_format") or left["format"]
+                one = pool.submit(here.digest, left["vdi"], left["format"])
+                other = pool.submit(there.digest, disk["destination_vdi"], form)
+                if one.result() != other.result():
+                    found.append(f"{disk['device']} differs")
+                wrong = there.check_image(disk["destination_vdi"], form)
+                if wrong:
+                    found.append(f"{disk['device']}: {wrong}")
+        return found
+
+    def wait_no_children(self, name):
+        """The agent may look at an image just now; what a migration left would stay."""
+        agent = self.agents[name]
+        shell.wait_for(f"no processes of {name}", lambda: not agent.children(), 60, 0.5)
+
+    def assert_clean(self, name, expected_images=0):
+        """Nothing of a migration remains at the host."""
+        found = self.agents[name].images()
+        assert len(found) == expected_images, f"{name}: images {found}"
+        self.wait_no_children(name)
