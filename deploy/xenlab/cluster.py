@@ -7,7 +7,7 @@ import subprocess
 from crosspool_test import shell
 from crosspool_test.migrations import Migrations
 
-from . import agents, centre, network
+from . import accelerator, agents, centre, images, network
 from .guest import XenGuest
 from .lab import each, known_hosts
 from .place import ROOT
@@ -82,6 +82,19 @@ class XenCluster(Migrations):
             yield
         finally:
             network.join(name, "migration")
+
+    def power_off(self, name):
+        """At once; what was not flushed is lost."""
+        self.agents[name].host.stop()
+
+    def power_on(self, name):
+        """It boots from its disks as they are, with its agent."""
+        host = self.agents[name].host
+        built = images.build()
+        host.start(built, accelerator.choose(built), host.settings()["features"], keep_disks=True)
+        host.wait_ready()
+        self.agents[name].start()
+        self.wait_for_hosts()
 
     @staticmethod
     def kill_coordinator():

@@ -93,9 +93,10 @@ class Host:
                    f"wait=off,logfile={self.console}", "-serial", "chardev:console",
                    "-monitor", f"unix:{self.folder}/monitor.sock,server=on,wait=off",
                    "-device", "virtio-rng-pci"]
+        # what a host flushes outlives its power
         for disk, form in (("root.qcow2", "qcow2"), ("data.raw", "raw")):
             identity = disk.split(".", maxsplit=1)[0]
-            command += ["-drive", f"if=none,id={identity},format={form},cache=unsafe,"
+            command += ["-drive", f"if=none,id={identity},format={form},cache=writeback,"
                         f"file={self.folder}/{disk}",
                         "-device", f"virtio-blk-pci,drive={identity}"]
         for index, subnet in enumerate(network.SUBNETS):
