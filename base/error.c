@@ -9,12 +9,19 @@
 #include <string.h>
 
 const char *const error_code_names[] = {
-    [ERROR_INTERNAL] = "internal",       [ERROR_INVALID] = "invalid",
-    [ERROR_NOT_FOUND] = "not-found",     [ERROR_CONFLICT] = "conflict",
-    [ERROR_REFUSED] = "refused",         [ERROR_UNREACHABLE] = "unreachable",
-    [ERROR_TIMEOUT] = "timeout",         [ERROR_NO_SPACE] = "no-space",
-    [ERROR_CANCELLED] = "cancelled",     [ERROR_UNSUPPORTED] = "unsupported",
-    [ERROR_MIRROR_LOST] = "mirror-lost", NULL,
+    [ERROR_INTERNAL] = "internal",
+    [ERROR_INVALID] = "invalid",
+    [ERROR_NOT_FOUND] = "not-found",
+    [ERROR_CONFLICT] = "conflict",
+    [ERROR_REFUSED] = "refused",
+    [ERROR_UNREACHABLE] = "unreachable",
+    [ERROR_TIMEOUT] = "timeout",
+    [ERROR_NO_SPACE] = "no-space",
+    [ERROR_CANCELLED] = "cancelled",
+    [ERROR_UNSUPPORTED] = "unsupported",
+    [ERROR_MIRROR_LOST] = "mirror-lost",
+    [ERROR_GUEST_ENDED] = "guest-ended",
+    NULL,
 };
 enum { CODE_COUNT = sizeof error_code_names / sizeof error_code_names[0] - 1 };
 

@@ -18,6 +18,7 @@ enum error_code {
     ERROR_CANCELLED,   /* stopped because somebody asked for it */
     ERROR_UNSUPPORTED, /* this host or object cannot do that */
     ERROR_MIRROR_LOST, /* a disk mirror broke; the transfer must be done again in a new epoch */
+    ERROR_GUEST_ENDED, /* the guest powered off, rebooted or crashed: there is nothing to move */
 };
 
 struct error {

@@ -100,6 +100,29 @@ struct hypervisor_driver {
     /* `options` is the agent's config object for this driver. One clear error when the hypervisor
      * is missing, of a wrong version or not permitted. */
     bool (*open)(const json_t *options, struct hypervisor **out, struct error *err);
+/* One run of a guest, from its start in a domain to its end there. A guest that is started again
+ * after a reboot is in another run, also when the UUID is the same. */
+enum guest_end {
+    GUEST_RUNS, /* or is paused, or suspended */
+    GUEST_POWERED_OFF,
+    GUEST_REBOOTED,
+    GUEST_CRASHED,
+    GUEST_GONE, /* not here any more, and nobody saw why */
+};
+struct guest_run {
+    char id[48]; /* unlike that of any other run on this host */
+    enum guest_end end;
+};
+
+/* Calls out of `watch`, from threads of the driver. They must not call the driver nor wait long. */
+struct domain_watch {
+    void *context;
+    /* A domain has come, gone or shut down, or something may have been missed. */
+    void (*on_change)(void *context);
+    /* No migration needs the domain as it is: its guest, which has ended, may be started again. */
+    bool (*may_restart)(void *context, const char *uuid);
+};
+
     void (*close)(struct hypervisor *hv);
     bool (*facts)(struct hypervisor *hv, struct host_facts *out, struct error *err);
     bool (*list)(struct hypervisor *hv, struct domain_list *out, struct error *err);
@@ -134,3 +157,13 @@ extern const struct hypervisor_driver qemu_driver;
 
 /* NULL when no driver has that name. */
 const struct hypervisor_driver *hypervisor_driver_find(const char *name);
+
+    /* The two below are optional (NULL). */
+
+    /* The run `id` of the domain's guest and how it ended, if it did; with "" the present one,
+     * ERROR_NOT_FOUND when the domain is not here. */
+    bool (*guest_run)(struct hypervisor *hv, const char *uuid, const char *id,
+                      struct guest_run *out, struct error *err);
+    /* Watches the domains, and where the driver is in charge of what a guest's end means, acts on
+     * it. NULL ends that: afterwards nothing is called any more. */
+    bool (*watch)(struct hypervisor *hv, const struct domain_watch *watch, struct error *err);

@@ -136,6 +136,7 @@ static bool is_fatal(enum error_code code)
     case ERROR_UNSUPPORTED:
     case ERROR_INTERNAL:
     case ERROR_CANCELLED:
+    case ERROR_GUEST_ENDED:
         return true;
     case ERROR_REFUSED: /* QEMU, while an older epoch is about to end */
     case ERROR_UNREACHABLE:

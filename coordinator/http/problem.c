@@ -18,7 +18,7 @@ static const struct {
     {ERROR_REFUSED, 403, "Refused"},         {ERROR_UNREACHABLE, 503, "Not available"},
     {ERROR_TIMEOUT, 504, "Too late"},        {ERROR_NO_SPACE, 507, "No space"},
     {ERROR_CANCELLED, 409, "Cancelled"},     {ERROR_UNSUPPORTED, 422, "Not supported"},
-    {ERROR_MIRROR_LOST, 409, "Mirror lost"},
+    {ERROR_MIRROR_LOST, 409, "Mirror lost"}, {ERROR_GUEST_ENDED, 409, "Guest ended"},
 };
 
 static size_t status_index(enum error_code code)

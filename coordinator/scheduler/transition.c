@@ -29,7 +29,8 @@ static bool passes(const struct error *why)
 }
 
 /* Why this handoff or earlier step failed, out of what both ends say: a reason that lasts comes
- * before one that passes, and that before "cancelled". *is_known: anybody gave one. */
+ * before one that passes, and that before "cancelled". A guest that ended is the reason for
+ * whatever the destination met. *is_known: anybody gave one. */
 static bool find_cause(struct db *db, const struct migration_row *row, const struct error *why,
                        struct error *cause, bool *is_known, struct error *err)
 {
@@ -39,7 +40,8 @@ static bool find_cause(struct db *db, const struct migration_row *row, const str
     if (!step_store_receive_error(db, row->id, row->epoch, &has_failed, &received, err))
         return false;
     *cause = why ? *why : no_reason;
-    if (has_failed && (!why || !passes(&received) || why->code == ERROR_CANCELLED))
+    bool has_ended = why && why->code == ERROR_GUEST_ENDED;
+    if (has_failed && !has_ended && (!why || !passes(&received) || why->code == ERROR_CANCELLED))
         *cause = received;
     *is_known = why || has_failed;
     return true;
