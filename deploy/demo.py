@@ -1,33 +1,21 @@
-"""The demo's second half: everything is built; start it, move the guests, prove it."""
+"""The demo's second half: everything is built; start it, move the guests, prove it. What hosts and
+guests there are is the stage's matter: demo_xen.py, demo_qemu.py."""
 import argparse
+import importlib
 import json
-import pathlib
-import shutil
 import signal
 import subprocess
 import sys
 import time
 
-from crosspool_test.cluster import Cluster, clear
-from crosspool_test.network import Network
+from crosspool_test.migrations import ENDED
 
-DIRECTORY = pathlib.Path("/var/tmp/crosspool-demo")
-TAG = "cpd"  # of the bridges
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-LAYOUT = {"A": ["a1", "a2"], "B": ["b1"]}
-GUESTS = [("web", "a1", [("raw", 128), ("qcow2", 128)]), ("mail", "a2", [("raw", 192)])]
+FAULTS = (AssertionError, RuntimeError, OSError, subprocess.SubprocessError)
 
 
 def say(text=""):
     print(text, file=sys.stderr, flush=True)
-
-
-def clear_earlier_run():
-    """What a demo that was killed left behind."""
-    hosts = [host for pool in LAYOUT.values() for host in pool]
-    clear(DIRECTORY, Network(TAG, hosts))
-    shutil.rmtree(DIRECTORY, ignore_errors=True)
-    DIRECTORY.mkdir(parents=True)
 
 
 def bar(done, total, width=24):
@@ -55,65 +43,68 @@ def follow(cluster, moves):
             if shown.get(migration["id"]) != line:
                 shown[migration["id"]] = line
                 say(line)
-        if all(m["state"] in ("succeeded", "failed", "cancelled") for m in now):
+        if all(migration["state"] in ENDED for migration in now):
             return now
         time.sleep(0.5)
 
 
-def run(cluster):
-    say("== PostgreSQL, coordinator, agents of pools A (a1, a2) and B (b1)")
-    cluster.up()
-    say(f"   {cluster.coordinator.url()}, token {cluster.api.token}")
+def boot(stage):
+    """{name: guest} of all that the stage has."""
     guests = {}
-    for name, host, disks in GUESTS:
+    for name, host, disks in stage.GUESTS:
         started = time.monotonic()
-        guests[name] = cluster.boot(host, name, disks)
+        guests[name] = stage.boot(name, host, disks)
         say(f"== guest {name} writes to {len(disks)} disk(s) at {host} "
             f"(up in {time.monotonic() - started:.1f} s)")
+    return guests
+
+
+def prove(cluster, guest, migration, destination):
+    """What became of one guest."""
+    if migration["state"] == "succeeded":
+        cluster.follow(guest, destination)
+    verdict = guest.verify()
+    said = f"{verdict.checked} sectors compared" if verdict.ok else verdict.text
+    result = {"guest": guest.name, "state": migration["state"],
+              "pause_ms": round((migration["pause_us"] or 0) / 1000, 1),
+              "longest_write_gap_ms": guest.gap_before_move_ms,
+              "data": "verified" if verdict.ok else "DAMAGED",
+              "runs_at": list(cluster.homes(guest)),
+              "disk_bytes": sum(d["total_bytes"] for d in migration["disks"])}
+    say(f"   {guest.name}: {migration['state']}, pause {result['pause_ms']:.0f} ms, "
+        f"data {result['data']} ({said}), runs at {', '.join(result['runs_at'])}")
+    return result
+
+
+def run(stage):
+    say(f"== {stage.TITLE}")
+    stage.up()
+    cluster, destination = stage.cluster, stage.DESTINATION
+    say(f"   {cluster.api.url}, token {cluster.api.token}")
+    guests = boot(stage)
     time.sleep(2)
     started = time.monotonic()
-    moves = [cluster.migrate(name, host, "b1") for name, host, _ in GUESTS]
+    moves = [cluster.migrate(name, host, destination) for name, host, _ in stage.GUESTS]
     say("== moving all guests from A to B: POST /v1/migrations")
     ended = follow(cluster, moves)
     seconds = time.monotonic() - started
-    results = []
-    for migration in ended:
-        guest = guests[migration["name"]]
-        is_moved = migration["state"] == "succeeded"
-        if is_moved:
-            cluster.follow(guest, "b1")
-        verdict = guest.verify()
-        said = f"{verdict.checked} sectors compared" if verdict.ok else verdict.text
-        homes = cluster.homes(guest)
-        pause_ms = round((migration["pause_us"] or 0) / 1000, 1)
-        results.append({"guest": guest.name, "state": migration["state"], "pause_ms": pause_ms,
-                        "longest_write_gap_ms": guest.gap_before_move_ms,
-                        "data": "verified" if verdict.ok else "DAMAGED", "runs_at": homes,
-                        "disk_bytes": sum(d["total_bytes"] for d in migration["disks"])})
-        say(f"   {guest.name}: {migration['state']}, pause {pause_ms:.0f} ms, "
-            f"data {results[-1]['data']} ({said}), runs at {', '.join(homes)}")
+    results = [prove(cluster, guests[m["name"]], m, destination) for m in ended]
     cluster.wait_no_leftovers()
     leftovers = cluster.leftovers()
     say(f"   leftovers: {len(leftovers) or 'none'}; {seconds:.1f} s in all")
     is_good = not leftovers and all(
-        r["state"] == "succeeded" and r["data"] == "verified" and r["runs_at"] == ["b1"]
+        r["state"] == "succeeded" and r["data"] == "verified" and r["runs_at"] == [destination]
         for r in results)
-    return {"ok": is_good, "seconds": round(seconds, 1), "guests": results,
-            "leftovers": len(leftovers)}
+    return {"ok": is_good, "hypervisor": stage.HYPERVISOR, "seconds": round(seconds, 1),
+            "guests": results, "leftovers": len(leftovers)}
 
 
-def put_out(cluster, error):
+def put_out(stage, error):
     """One line of the reason, and what the daemons said last."""
-    for title, process in [("coordinator", cluster.coordinator), *cluster.agents.items()]:
-        for line in process.tail(4).splitlines():
+    for title, text in stage.last_words():
+        for line in text.splitlines():
             say(f"   {title}: {line[:300]}")
     say(f"deploy/demo: {error}")
-
-
-def show_how_to_look(cluster):
-    say(f"== kept running. Look around:\n   curl --cacert {cluster.coordinator.ca_path} -H "
-        f"'Authorization: Bearer {cluster.api.token}' {cluster.coordinator.url()}/v1/vms\n"
-        "   Ctrl-C ends it.")
 
 
 class Stopped(Exception):
@@ -126,37 +117,42 @@ def on_signal(number, _frame):
     raise Stopped(signal.Signals(number).name)
 
 
-def clean_up(cluster):
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    cluster.down()
-    shutil.rmtree(DIRECTORY, ignore_errors=True)
-
-
-def main():
-    parser = argparse.ArgumentParser(prog="deploy/demo")
-    parser.add_argument("--keep", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    clear_earlier_run()
-    cluster = Cluster(LAYOUT, tag=TAG, directory=DIRECTORY)
+def perform(stage, is_kept):
+    """The result, and everything is down again."""
     result = {"ok": False}
     try:
         for number in SIGNALS:
             signal.signal(number, on_signal)
-        result = run(cluster)
-        if options.keep:
-            show_how_to_look(cluster)
+        result = run(stage)
+        if is_kept:
+            say(f"== kept running. Look around:\n   {stage.how_to_look()}\n   Ctrl-C ends it.")
             signal.pause()
     except Stopped as stopped:
         say(f"\n== {stopped}: stopping")
         if not result["ok"]:
             result["error"] = f"stopped by {stopped}"
-    except (AssertionError, OSError, subprocess.SubprocessError) as error:
-        put_out(cluster, error)
+    except FAULTS as error:
+        put_out(stage, error)
         result = {"ok": False, "error": str(error)}
     finally:
-        clean_up(cluster)
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        stage.down()
+    return result
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="deploy/demo")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    module = importlib.import_module("demo_qemu" if options.quick else "demo_xen")
+    try:
+        result = perform(module.Stage(), options.keep)
+    except FAULTS as error:
+        say(f"deploy/demo: {error}")
+        result = {"ok": False, "error": str(error)}
     if options.json:
         print(json.dumps(result))
     return 0 if result["ok"] else 1

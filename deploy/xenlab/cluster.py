@@ -3,6 +3,7 @@ import concurrent.futures
 import contextlib
 import itertools
 import subprocess
+import sys
 
 from crosspool_test import shell
 from crosspool_test.migrations import Migrations
@@ -17,13 +18,19 @@ UP_LIMIT_S = 900  # with everything to be made anew
 FIRST_NUMBER = 30  # of a guest
 
 
-def lab(*words):
-    """Runs deploy/lab; an AssertionError with its last words when it fails."""
+def lab(*words, is_shown=False):
+    """Runs deploy/lab; an AssertionError with its last words when it fails. is_shown: what it says
+    goes to standard error."""
+    output = {"stdout": sys.stderr} if is_shown else {"capture_output": True}
     done = subprocess.run([ROOT / "deploy" / "lab", *words], stdin=subprocess.DEVNULL, text=True,
-                          capture_output=True, timeout=UP_LIMIT_S, check=False)
-    said = done.stderr.strip().splitlines()[-8:]
+                          timeout=UP_LIMIT_S, check=False, **output)
+    said = (done.stderr or "see above").strip().splitlines()[-8:]
     assert done.returncode == 0, f"deploy/lab {' '.join(words)}: {' | '.join(said)}"
-    return done.stdout
+
+
+def runs():
+    """Whether something of this checkout's lab runs."""
+    return bool(centre.told()) or any(host.pid() for host in known_hosts())
 
 
 class XenCluster(Migrations):
@@ -34,9 +41,9 @@ class XenCluster(Migrations):
         self.numbers = itertools.count(FIRST_NUMBER)
 
     # ---- life
-    def up(self, *options):
+    def up(self, *options, is_shown=False):
         """Options as those of deploy/lab up. From now on this thread is in the lab's network."""
-        lab("up", "2", *options)
+        lab("up", "2", *options, is_shown=is_shown)
         network.enter()
         self.agents = {host.name: XenAgent(host) for host in known_hosts()}
         self.api = centre.api()

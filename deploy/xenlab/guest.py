@@ -36,6 +36,11 @@ class XenGuest:
     def status(self):
         return types.SimpleNamespace(**self._numbers(self.ask("status")))
 
+    @property
+    def gap_before_move_ms(self):
+        """Longest write gap by the guest's clock, which stands still in the pause of a move."""
+        return self.status().gap_ms
+
     def verify(self):
         """ok; how many sectors were compared, or what the guest said."""
         said = self.ask("verify", 2 * ASK_LIMIT_S)

@@ -16,7 +16,7 @@ NAMESPACE = "cplab-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]
 LONGEST_ROOT = 50  # a unix socket's path has 107 bytes at most, and ssh adds some to its own
 
 
-class LabError(Exception):
+class LabError(RuntimeError):
     """The lab cannot do what it was asked to; the text is for the user."""
 
 
