@@ -3,6 +3,14 @@
 
 #include "base/json_table.h"
 
+static const struct json_field guest_type_fields[] = {
+    JSON_CHARS("type", inventory_guest_type, type, 1, true),
+    JSON_BOOL("is_live", inventory_guest_type, is_live, true),
+    JSON_CHARS("why_not_live", inventory_guest_type, why_not_live, 0, true),
+    JSON_CHARS("features", inventory_guest_type, features, 0, true),
+    {0},
+};
+
 static const struct json_field network_fields[] = {
     JSON_CHARS("name", inventory_network, name, 1, true),
     JSON_CHARS("bridge", inventory_network, bridge, 0, true),
@@ -49,6 +57,9 @@ static const struct json_field domain_fields[] = {
     JSON_ENUM("state", inventory_domain, state, domain_state_names, true),
     JSON_BYTES("memory_bytes", inventory_domain, memory_bytes, true),
     JSON_INT("vcpus", inventory_domain, vcpus, 1, 4096, true),
+    JSON_CHARS("type", inventory_domain, type, 0, false),
+    JSON_CHARS("features", inventory_domain, features, 0, false),
+    JSON_CHARS("why_not", inventory_domain, why_not, 0, false),
     JSON_LIST("disks", inventory_domain, disks, inventory_disk, LIMIT_DISKS, disk_fields, true),
     JSON_LIST("vifs", inventory_domain, vifs, inventory_vif, LIMIT_VIFS, vif_fields, true),
     {0},
@@ -65,6 +76,8 @@ const struct json_field inventory_fields[] = {
     JSON_BYTES("memory_free_bytes", inventory, memory_free_bytes, true),
     JSON_CHARS("link_address", inventory, link_address, 1, true),
     JSON_INT("link_port", inventory, link_port, 1, 65535, true),
+    JSON_LIST("guest_types", inventory, guest_types, inventory_guest_type, LIMIT_GUEST_TYPES,
+              guest_type_fields, false),
     JSON_LIST("networks", inventory, networks, inventory_network, LIMIT_NETWORKS, network_fields,
               true),
     JSON_LIST("srs", inventory, srs, inventory_sr, LIMIT_SRS, sr_fields, true),

@@ -4,6 +4,14 @@
 #include "base/json.h"
 #include "protocol/vocabulary.h"
 
+/* A type of guest that the host can run: "pv", "pvh", "hvm"; "qemu" of the QEMU driver. */
+struct inventory_guest_type {
+    char type[8];
+    bool is_live;                      /* its memory can be sent while it runs */
+    char why_not_live[160];            /* is_live false: the reason */
+    char features[LIMIT_FEATURES + 1]; /* the most that its CPU can be told (cpu_features.h); ""
+                                          when the hypervisor has no such limit */
+};
 struct inventory_network {
     char name[LIMIT_NAME + 1];
     char bridge[LIMIT_NAME + 1];
@@ -41,8 +49,11 @@ struct inventory_domain {
     enum domain_state state;
     uint64_t memory_bytes;
     int vcpus;
-    struct json_array disks; /* struct inventory_disk */
-    struct json_array vifs;  /* struct inventory_vif */
+    char type[8]; /* one of inventory_guest_type; "" = the agent does not tell */
+    char features[LIMIT_FEATURES + 1]; /* what its CPU was told; "" as there */
+    char why_not[160];                 /* why it cannot be moved at all; "" = it can */
+    struct json_array disks;           /* struct inventory_disk */
+    struct json_array vifs;            /* struct inventory_vif */
 };
 struct inventory {
     char hypervisor[16];  /* "qemu", "libxl" */
@@ -55,9 +66,10 @@ struct inventory {
     uint64_t memory_free_bytes; /* what a new domain can have */
     char link_address[64];
     int link_port;
-    struct json_array networks; /* struct inventory_network */
-    struct json_array srs;      /* struct inventory_sr */
-    struct json_array domains;  /* struct inventory_domain; only domains this host owns: one that is
-                                   being received, or was released, is not among them */
+    struct json_array guest_types; /* struct inventory_guest_type; none = the agent does not tell */
+    struct json_array networks;    /* struct inventory_network */
+    struct json_array srs;         /* struct inventory_sr */
+    struct json_array domains; /* struct inventory_domain; only domains this host owns: one that is
+                                  being received, or was released, is not among them */
 };
 extern const struct json_field inventory_fields[];

@@ -37,6 +37,7 @@ const struct json_field migration_spec_fields[] = {
     JSON_UUID("domain", migration_spec, domain, true),
     JSON_CHARS("name", migration_spec, name, 1, true),
     JSON_BYTES("memory_bytes", migration_spec, memory_bytes, true),
+    JSON_ENUM("mode", migration_spec, mode, migration_mode_names, false),
     JSON_OBJECT("source", migration_spec, source, host_fields, true),
     JSON_OBJECT("destination", migration_spec, destination, host_fields, true),
     JSON_LIST("disks", migration_spec, disks, spec_disk, LIMIT_DISKS, disk_fields, true),

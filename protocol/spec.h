@@ -37,6 +37,7 @@ struct migration_spec {
     char domain[UUID_SIZE];    /* the domain's own UUID, the same at both ends */
     char name[LIMIT_NAME + 1]; /* the VM's name */
     uint64_t memory_bytes;
+    enum migration_mode mode;
     struct spec_host source;
     struct spec_host destination;
     struct json_array disks;        /* struct spec_disk */

@@ -13,6 +13,8 @@ const char *const domain_state_names[] = {
 const char *const migration_role_names[] = {
     [ROLE_SOURCE] = "source", [ROLE_DESTINATION] = "destination", NULL};
 
+const char *const migration_mode_names[] = {[MODE_LIVE] = "live", [MODE_SUSPEND] = "suspend", NULL};
+
 const char *const handoff_verdict_names[] = {
     [VERDICT_NONE] = "none", [VERDICT_OWNED] = "owned", [VERDICT_ABANDONED] = "abandoned", NULL};
 

@@ -15,6 +15,11 @@ extern const char *const domain_state_names[];
 enum migration_role { ROLE_SOURCE, ROLE_DESTINATION };
 extern const char *const migration_role_names[]; /* "source", "destination" */
 
+/* live: memory is sent while the guest runs, and it pauses for the rest. suspend: it pauses for all
+ * of its memory; for guests that no host can track the writes of. */
+enum migration_mode { MODE_LIVE, MODE_SUSPEND };
+extern const char *const migration_mode_names[]; /* "live", "suspend" */
+
 /* What the destination durably decided about one handoff epoch; see docs/handoff.md. */
 enum handoff_verdict { VERDICT_NONE, VERDICT_OWNED, VERDICT_ABANDONED };
 extern const char *const handoff_verdict_names[]; /* "none", "owned", "abandoned" */
@@ -44,6 +49,8 @@ enum {
     LIMIT_SRS = 64,           /* per host */
     LIMIT_VDIS = 16384,       /* per SR in one inventory */
     LIMIT_NETWORKS = 256,     /* per host */
+    LIMIT_GUEST_TYPES = 8,    /* per host */
+    LIMIT_FEATURES = 1000,    /* bytes of CPU features as text; see cpu_features.h */
     LIMIT_MESSAGE = 16 << 20, /* bytes of one agent message */
     LIMIT_BODY = 1 << 20,     /* bytes of one API request body */
 };

@@ -123,10 +123,10 @@ static bool save(struct handoff_source *source, bool *is_suspended, struct error
         return error_set_errno(err, ERROR_INTERNAL, errno, "a pipe for the domain's stream");
     fcntl(fds[1], F_SETPIPE_SZ, PIPE_BYTES); /* larger is only faster */
     outgoing_pump(source->outgoing, fds[0]);
-    bool is_saved =
-        source->environment.driver->save(source->environment.hypervisor, source->spec->domain,
-                                         fds[1], &hooks, is_suspended, err) ||
-        error_prefix(err, "saving the domain");
+    bool is_saved = source->environment.driver->save(
+                        source->environment.hypervisor, source->spec->domain,
+                        source->spec->mode == MODE_LIVE, fds[1], &hooks, is_suspended, err) ||
+                    error_prefix(err, "saving the domain");
     close(fds[1]);
     *is_suspended = *is_suspended || is_saved;
     return is_saved || outgoing_failure(source->outgoing, err);

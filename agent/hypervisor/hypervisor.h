@@ -16,7 +16,7 @@ struct domain_disk {
     char *path; /* file or block device that holds the image */
     enum image_format format;
     uint64_t size_bytes; /* virtual */
-    bool has_qmp;        /* false: served by something that cannot mirror (blkback) */
+    char why_not[160];   /* why its writes cannot be mirrored (blkback); "" = they can */
 };
 struct domain_vif {
     char mac[18];
@@ -28,6 +28,9 @@ struct domain {
     enum domain_state state;
     uint64_t memory_bytes;
     int vcpus;
+    char type[8];                      /* one of host_facts.guest_types */
+    char features[LIMIT_FEATURES + 1]; /* what its CPU was told, protocol/cpu_features.h; or "" */
+    char why_not[160];                 /* why it cannot be moved at all; "" = it can */
     size_t disk_count;
     struct domain_disk *disks;
     size_t vif_count;
@@ -47,6 +50,8 @@ struct host_facts {
     int cpus;
     uint64_t memory_bytes;
     uint64_t memory_free_bytes;
+    size_t guest_type_count;
+    struct inventory_guest_type guest_types[LIMIT_GUEST_TYPES];
 };
 
 /* How the block layer reaches a running domain's disk. */
@@ -95,11 +100,6 @@ struct restore_map {
     const struct restore_vif *vifs;
 };
 
-struct hypervisor_driver {
-    const char *name;
-    /* `options` is the agent's config object for this driver. One clear error when the hypervisor
-     * is missing, of a wrong version or not permitted. */
-    bool (*open)(const json_t *options, struct hypervisor **out, struct error *err);
 /* One run of a guest, from its start in a domain to its end there. A guest that is started again
  * after a reboot is in another run, also when the UUID is the same. */
 enum guest_end {
@@ -123,6 +123,11 @@ struct domain_watch {
     bool (*may_restart)(void *context, const char *uuid);
 };
 
+struct hypervisor_driver {
+    const char *name;
+    /* `options` is the agent's config object for this driver. One clear error when the hypervisor
+     * is missing, of a wrong version or not permitted. */
+    bool (*open)(const json_t *options, struct hypervisor **out, struct error *err);
     void (*close)(struct hypervisor *hv);
     bool (*facts)(struct hypervisor *hv, struct host_facts *out, struct error *err);
     bool (*list)(struct hypervisor *hv, struct domain_list *out, struct error *err);
@@ -135,11 +140,12 @@ struct domain_watch {
      * does itself. Nothing to do where QMP stop stops the guest (qemu). */
     bool (*hold)(struct hypervisor *hv, const char *uuid, struct error *err);
     bool (*release)(struct hypervisor *hv, const char *uuid, struct error *err);
-    /* Streams the domain live to fd (a pipe), suspends it, ends the stream. On success the domain
-     * stays suspended here, its block layer stopped and flushed. On failure before the suspension
-     * it runs on; after it, it is suspended: *is_suspended says which. */
-    bool (*save)(struct hypervisor *hv, const char *uuid, int fd, const struct save_hooks *hooks,
-                 bool *is_suspended, struct error *err);
+    /* Streams the domain to fd (a pipe), suspends it, ends the stream. `is_live`: memory is sent
+     * before the suspension and what changed meanwhile after it; else all of it after it. On
+     * success the domain stays suspended here, its block layer stopped and flushed. On failure
+     * before the suspension it runs on; after it, it is suspended: *is_suspended says which. */
+    bool (*save)(struct hypervisor *hv, const char *uuid, bool is_live, int fd,
+                 const struct save_hooks *hooks, bool *is_suspended, struct error *err);
     /* Builds the domain from the stream, paused, on the mapped disks and bridges. On failure
      * nothing of it remains. */
     bool (*restore)(struct hypervisor *hv, const char *uuid, const char *config,
@@ -151,12 +157,6 @@ struct domain_watch {
                     struct error *err); /* absent is fine */
     bool (*announce)(struct hypervisor *hv, const char *uuid,
                      struct error *err); /* MACs to switches */
-};
-
-extern const struct hypervisor_driver qemu_driver;
-
-/* NULL when no driver has that name. */
-const struct hypervisor_driver *hypervisor_driver_find(const char *name);
 
     /* The two below are optional (NULL). */
 
@@ -167,3 +167,9 @@ const struct hypervisor_driver *hypervisor_driver_find(const char *name);
     /* Watches the domains, and where the driver is in charge of what a guest's end means, acts on
      * it. NULL ends that: afterwards nothing is called any more. */
     bool (*watch)(struct hypervisor *hv, const struct domain_watch *watch, struct error *err);
+};
+
+extern const struct hypervisor_driver qemu_driver;
+
+/* NULL when no driver has that name. */
+const struct hypervisor_driver *hypervisor_driver_find(const char *name);

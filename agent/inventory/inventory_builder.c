@@ -3,6 +3,7 @@
 
 #include "agent/inventory/domain_owners.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,15 @@ static const char nil_uuid[] = "00000000-0000-0000-0000-000000000000";
 static void copy(char *out, size_t size, const char *text)
 {
     snprintf(out, size, "%.*s", (int)size - 1, text);
+    utf8_repair(out);
+}
+
+static void add_guest_types(const struct host_facts *facts, struct inventory *out)
+{
+    size_t count = facts->guest_type_count;
+    struct inventory_guest_type *items = memory_array(count, sizeof *items);
+    memcpy(items, facts->guest_types, count * sizeof *items);
+    out->guest_types = (struct json_array){.items = items, .count = count};
 }
 
 static bool add_facts(const struct inventory_source *source, struct inventory *out,
@@ -30,6 +40,7 @@ static bool add_facts(const struct inventory_source *source, struct inventory *o
     out->memory_free_bytes = facts.memory_free_bytes;
     copy(out->link_address, sizeof out->link_address, source->link_address);
     out->link_port = source->link_port;
+    add_guest_types(&facts, out);
     return true;
 }
 
@@ -56,11 +67,13 @@ static void judge_disk(const struct inventory_source *source, const struct domai
 {
     char sr[UUID_SIZE];
     const char *why_not = "";
-    if (!sr_set_identify(source->srs, disk->path, sr, out->vdi)) {
+    bool is_in_sr = sr_set_identify(source->srs, disk->path, sr, out->vdi);
+    if (!is_in_sr)
         copy(out->vdi, sizeof out->vdi, nil_uuid);
+    if (disk->why_not[0]) {
+        why_not = disk->why_not;
+    } else if (!is_in_sr) {
         why_not = "its image is in none of the host's SRs";
-    } else if (!disk->has_qmp) {
-        why_not = "its backend cannot mirror writes";
     } else if (count_users(domains, disk->path) > 1) {
         why_not = "its image is used by more than one disk";
     }
@@ -112,6 +125,9 @@ static void add_domain(const struct inventory_source *source, const struct domai
     out->state = domain->state;
     out->memory_bytes = domain->memory_bytes;
     out->vcpus = domain->vcpus;
+    copy(out->type, sizeof out->type, domain->type);
+    copy(out->features, sizeof out->features, domain->features);
+    copy(out->why_not, sizeof out->why_not, domain->why_not);
     add_disks(source, domains, domain, out);
     add_vifs(source, domain, out);
 }

@@ -84,7 +84,7 @@ static const struct save_hooks hooks = {.on_suspended = on_suspended, .on_progre
 static bool save(struct hypervisor *hv, const char *uuid, struct error *err)
 {
     bool is_suspended;
-    if (qemu_driver.save(hv, uuid, 1, &hooks, &is_suspended, err))
+    if (qemu_driver.save(hv, uuid, true, 1, &hooks, &is_suspended, err))
         return true;
     return error_prefix(err, is_suspended ? "suspended" : "running");
 }
@@ -167,7 +167,7 @@ static bool move(struct hypervisor *source, const char *uuid, const char *to, co
     pthread_t thread;
     pthread_create(&thread, NULL, run_destination, &destination);
     bool is_suspended;
-    bool is_saved = qemu_driver.save(source, uuid, ends[1], &hooks, &is_suspended, err);
+    bool is_saved = qemu_driver.save(source, uuid, true, ends[1], &hooks, &is_suspended, err);
     close(ends[1]);
     pthread_join(thread, NULL);
     bool is_done = settle(source, &destination, is_saved, is_abandoned, err);

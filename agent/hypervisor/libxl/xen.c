@@ -7,6 +7,7 @@
 #include "agent/hypervisor/libxl/xen_inventory.h"
 #include "agent/hypervisor/libxl/xen_restore.h"
 #include "agent/hypervisor/libxl/xen_save.h"
+#include "agent/hypervisor/libxl/xen_types.h"
 #include "base/json_table.h"
 #include "base/memory.h"
 
@@ -59,17 +60,6 @@ static bool read_version(struct hypervisor *hv, struct error *err)
     return true;
 }
 
-static bool read_capabilities(struct hypervisor *hv, struct error *err)
-{
-    libxl_physinfo info;
-    libxl_physinfo_init(&info);
-    xen_begin();
-    int rc = libxl_get_physinfo(hv->main.ctx, &info);
-    hv->has_shadow = info.cap_shadow;
-    libxl_physinfo_dispose(&info);
-    return !rc || xen_failed(rc, err, "Xen's capabilities, is this the control domain");
-}
-
 static void driver_close(struct hypervisor *hv)
 {
     if (!hv)
@@ -91,8 +81,7 @@ static bool driver_open(const json_t *json, struct hypervisor **out, struct erro
     hv->run_directory = memory_copy_text(options.run_directory);
     hv->memory_limit_bytes = options.memory_bytes;
     json_release(options_fields, &options);
-    if (!xen_context_open(&hv->main, err) || !read_version(hv, err) ||
-        !read_capabilities(hv, err)) {
+    if (!xen_context_open(&hv->main, err) || !read_version(hv, err) || !xen_types_read(hv, err)) {
         driver_close(hv);
         return error_prefix(err, "libxl");
     }

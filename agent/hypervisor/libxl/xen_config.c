@@ -107,6 +107,62 @@ static bool read_vifs(const json_t *list, struct xen_config *config, struct erro
     return true;
 }
 
+/* What is of this host alone, or of other domains of it. */
+static const struct {
+    const char *list, *why_not;
+} fixed_devices[] = {
+    {"pcidevs", "it has a PCI device of its host"},
+    {"usbdevs", "it has a USB device of its host"},
+    {"dtdevs", "it has a device of its host's device tree"},
+    {"vtpms", "it has a virtual TPM, which another domain of its host holds"},
+    {"p9s", "it shares a folder with its host (9pfs)"},
+    {"pvcallsifs", "it uses sockets of its host (pvcalls)"},
+};
+
+/* QEMU's own name of a USB device of the host. */
+static bool is_host_usb(const json_t *device)
+{
+    static const char prefix[] = "host:";
+    const char *text = json_string_value(device);
+    return text && strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+static bool has_host_usb(const json_t *hvm)
+{
+    const json_t *list = json_object_get(hvm, "usbdevice_list");
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (is_host_usb(json_array_get(list, i)))
+            return true;
+    return is_host_usb(json_object_get(hvm, "usbdevice"));
+}
+
+static bool has_foreign_vif(const json_t *nics)
+{
+    for (size_t i = 0; i < json_array_size(nics); i++) {
+        const json_t *nic = json_array_get(nics, i);
+        if (json_integer_value(json_object_get(nic, "backend_domid")) != 0 ||
+            *word(nic, "backend_domname", ""))
+            return true;
+    }
+    return false;
+}
+
+static const char *find_why_not(const json_t *root, const json_t *built)
+{
+    for (size_t i = 0; i < sizeof fixed_devices / sizeof fixed_devices[0]; i++)
+        if (json_array_size(json_object_get(root, fixed_devices[i].list)) > 0)
+            return fixed_devices[i].why_not;
+    if (has_host_usb(json_object_get(built, "type.hvm")))
+        return "it has a USB device of its host";
+    if (has_foreign_vif(json_object_get(root, "nics")))
+        return "one of its VIFs is served by another domain of its host";
+    if (strcmp(word(built, "device_model_stubdomain", ""), "True") == 0)
+        return "its QEMU runs in a domain of its own";
+    if (strcmp(word(built, "disable_migrate", ""), "True") == 0)
+        return "its configuration forbids to move it (nomigrate)";
+    return NULL;
+}
+
 static bool read_domain(const json_t *root, struct xen_config *config, struct error *err)
 {
     const json_t *created = json_object_get(root, "c_info");
@@ -118,6 +174,7 @@ static bool read_domain(const json_t *root, struct xen_config *config, struct er
     memcpy(config->uuid, uuid, UUID_SIZE);
     config->name = memory_copy_text(word(created, "name", ""));
     config->vcpus = vcpus > 0 && vcpus <= INT16_MAX ? (int)vcpus : 1; /* libxl's default is 1 */
+    config->why_not = find_why_not(root, built);
     return read_type(created, &config->type, err) &&
            read_disks(json_object_get(root, "disks"), config, err) &&
            read_vifs(json_object_get(root, "nics"), config, err);

@@ -22,6 +22,7 @@ struct xen_config {
     char *name;
     enum xen_type type;
     int vcpus;
+    const char *why_not; /* NULL, or why no other host can have the domain */
     size_t disk_count;
     struct xen_disk *disks;
     size_t vif_count;

@@ -23,8 +23,9 @@ struct hypervisor {
     struct xen_context main;     /* for all that is short; save and restore have their own */
     int version_major, version_minor;
     char version[64];
-    bool has_shadow; /* without it a PV domain cannot be moved live */
     uint64_t page_bytes;
+    size_t type_count; /* see xen_types.h */
+    struct inventory_guest_type types[LIMIT_GUEST_TYPES];
 };
 
 /* Asks libxl for nothing yet but a connection to xenstored. */

@@ -8,23 +8,23 @@
 #include <xenctrl.h>
 #include <xenguest.h>
 
-static void take_leaves(const xen_cpuid_leaf_t *leaves, uint32_t count, struct xen_features *out)
+static void take_leaves(const xen_cpuid_leaf_t *leaves, uint32_t count, struct cpu_features *out)
 {
-    *out = (struct xen_features){0};
+    *out = (struct cpu_features){0};
     for (uint32_t i = 0; i < count; i++) {
         const xen_cpuid_leaf_t *from = &leaves[i];
         uint32_t subleaf = from->subleaf == XEN_CPUID_NO_SUBLEAF ? 0 : from->subleaf;
-        const struct xen_leaf leaf = {.leaf = from->leaf,
+        const struct cpu_leaf leaf = {.leaf = from->leaf,
                                       .subleaf = subleaf,
                                       .a = from->a,
                                       .b = from->b,
                                       .c = from->c,
                                       .d = from->d};
-        xen_features_add(out, &leaf);
+        cpu_features_add(out, &leaf);
     }
 }
 
-static bool serialise(xc_interface *xc, const xc_cpu_policy_t *policy, struct xen_features *out,
+static bool serialise(xc_interface *xc, const xc_cpu_policy_t *policy, struct cpu_features *out,
                       struct error *err)
 {
     uint32_t leaf_count = 0, msr_count = 0;
@@ -40,7 +40,7 @@ static bool serialise(xc_interface *xc, const xc_cpu_policy_t *policy, struct xe
 
 /* `id` of a domain, or an index of the system's policies. */
 static bool read_policy(struct hypervisor *hv, bool is_domain, uint32_t id,
-                        struct xen_features *out, struct error *err)
+                        struct cpu_features *out, struct error *err)
 {
     xc_interface *xc = xc_interface_open(&hv->main.logger.vtable, &hv->main.logger.vtable, 0);
     if (!xc)
@@ -56,14 +56,14 @@ static bool read_policy(struct hypervisor *hv, bool is_domain, uint32_t id,
     return ok;
 }
 
-bool xen_cpu_of_domain(struct hypervisor *hv, uint32_t id, struct xen_features *out,
+bool xen_cpu_of_domain(struct hypervisor *hv, uint32_t id, struct cpu_features *out,
                        struct error *err)
 {
     return read_policy(hv, true, id, out, err) ||
            error_prefix(err, "CPU policy of domain number %u", id);
 }
 
-bool xen_cpu_of_host(struct hypervisor *hv, enum xen_type type, struct xen_features *out,
+bool xen_cpu_of_host(struct hypervisor *hv, enum xen_type type, struct cpu_features *out,
                      struct error *err)
 {
     uint32_t index = type == XEN_PV ? XEN_SYSCTL_cpu_policy_pv_max : XEN_SYSCTL_cpu_policy_hvm_max;

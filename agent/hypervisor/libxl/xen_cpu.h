@@ -2,9 +2,9 @@
 #pragma once
 
 #include "agent/hypervisor/libxl/xen_domain.h"
-#include "agent/hypervisor/libxl/xen_features.h"
+#include "protocol/cpu_features.h"
 
-bool xen_cpu_of_domain(struct hypervisor *hv, uint32_t id, struct xen_features *out,
+bool xen_cpu_of_domain(struct hypervisor *hv, uint32_t id, struct cpu_features *out,
                        struct error *err) must_check;
-bool xen_cpu_of_host(struct hypervisor *hv, enum xen_type type, struct xen_features *out,
+bool xen_cpu_of_host(struct hypervisor *hv, enum xen_type type, struct cpu_features *out,
                      struct error *err) must_check;

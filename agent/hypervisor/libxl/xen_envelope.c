@@ -1,6 +1,7 @@
 /* Coding; see xen_envelope.h. */
 #include "agent/hypervisor/libxl/xen_envelope.h"
 
+#include "base/cleanup.h"
 #include "base/json_table.h"
 
 #include <stdlib.h>
@@ -17,25 +18,26 @@ char *xen_envelope_encode(const struct xen_envelope *envelope)
     json_t *config = json_loads(envelope->config, JSON_REJECT_DUPLICATES, NULL);
     if (!config)
         return NULL;
-    json_auto_t *root =
-        json_pack("{s:[i,i], s:o, s:o}", "xen", envelope->version_major, envelope->version_minor,
-                  "cpu", xen_features_encode(&envelope->features), "domain", config);
+    auto_free char *cpu = cpu_features_encode(&envelope->features);
+    json_auto_t *root = json_pack("{s:[i,i], s:s, s:o}", "xen", envelope->version_major,
+                                  envelope->version_minor, "cpu", cpu, "domain", config);
     return json_dumps(root, JSON_COMPACT);
 }
 
 bool xen_envelope_decode(const char *text, struct xen_envelope *out, struct error *err)
 {
     json_auto_t *root = NULL;
-    json_t *cpu, *domain;
+    const char *cpu;
+    json_t *domain;
     struct xen_envelope envelope = {0};
     json_error_t reason;
     if (!json_parse(text, strlen(text), &root, err))
         return error_prefix(err, "configuration");
-    if (json_unpack_ex(root, &reason, JSON_STRICT, "{s:[i,i], s:o, s:o}", "xen",
+    if (json_unpack_ex(root, &reason, JSON_STRICT, "{s:[i,i], s:s, s:o}", "xen",
                        &envelope.version_major, &envelope.version_minor, "cpu", &cpu, "domain",
                        &domain) < 0)
         return error_set(err, ERROR_INVALID, "configuration: %s", reason.text);
-    if (!xen_features_decode(cpu, &envelope.features, err))
+    if (!cpu_features_decode(cpu, &envelope.features, err))
         return error_prefix(err, "configuration");
     envelope.config = json_dumps(domain, JSON_COMPACT | JSON_ENCODE_ANY);
     *out = envelope;

@@ -3,11 +3,11 @@
 #pragma once
 
 #include "agent/hypervisor/libxl/xen_config.h"
-#include "agent/hypervisor/libxl/xen_features.h"
+#include "protocol/cpu_features.h"
 
 struct xen_envelope {
     int version_major, version_minor; /* of the source's Xen */
-    struct xen_features features;
+    struct cpu_features features;
     char *config; /* libxl's */
 };
 

@@ -1,6 +1,7 @@
 /* Facts, domains and attach points; see xen_inventory.h. */
 #include "agent/hypervisor/libxl/xen_inventory.h"
 
+#include "agent/hypervisor/libxl/xen_cpu.h"
 #include "agent/hypervisor/libxl/xen_disk.h"
 #include "agent/hypervisor/libxl/xen_domain.h"
 #include "base/cleanup.h"
@@ -62,6 +63,8 @@ bool xen_inventory_facts(struct hypervisor *hv, struct host_facts *out, struct e
     read_cpu("vendor_id", facts.cpu_vendor, sizeof facts.cpu_vendor);
     read_cpu("model name", facts.cpu_model, sizeof facts.cpu_model);
     facts.cpus = (int)info.nr_cpus;
+    facts.guest_type_count = hv->type_count;
+    memcpy(facts.guest_types, hv->types, sizeof facts.guest_types);
     facts.memory_bytes = info.total_pages * hv->page_bytes;
     facts.memory_free_bytes = info.free_pages * hv->page_bytes;
     libxl_physinfo_dispose(&info);
@@ -86,11 +89,15 @@ static void describe_disk(const struct xen_domain *domain, const struct xen_disk
     struct error why;
     snprintf(to->device, sizeof to->device, "%s", from->device);
     to->path = memory_copy_text(from->path);
-    bool is_known = xen_disk_format(from, &to->format);
+    bool has_format = xen_disk_format(from, &to->format);
     bool has_size = xen_disk_size(from, &to->size_bytes, &why);
-    if (!has_size)
-        log_warning("domain %s: %s", domain->uuid, why.text);
-    to->has_qmp = is_known && has_size && !xen_disk_refusal(from) && has_block_monitor(domain->id);
+    const char *refusal = xen_disk_refusal(from);
+    if (!refusal && !has_size)
+        refusal = why.text;
+    else if (!refusal && (!has_format || !has_block_monitor(domain->id)))
+        refusal = "its domain has no monitor of QEMU for others";
+    if (refusal)
+        snprintf(to->why_not, sizeof to->why_not, "%.*s", (int)sizeof to->why_not - 1, refusal);
 }
 
 static void describe_parts(const struct xen_domain *from, const struct xen_config *config,
@@ -105,6 +112,19 @@ static void describe_parts(const struct xen_domain *from, const struct xen_confi
     for (size_t i = 0; i < config->vif_count; i++) {
         memcpy(to->vifs[i].mac, config->vifs[i].mac, sizeof to->vifs[i].mac);
         to->vifs[i].bridge = memory_copy_text(config->vifs[i].bridge);
+    }
+}
+
+/* What cannot be compared is not to be moved: at the other host it would die. */
+static void describe_cpu(struct hypervisor *hv, const struct xen_domain *from, struct domain *to)
+{
+    struct cpu_features features;
+    struct error why;
+    if (xen_cpu_of_domain(hv, from->id, &features, &why)) {
+        auto_free char *text = cpu_features_encode(&features);
+        snprintf(to->features, sizeof to->features, "%s", text);
+    } else if (!to->why_not[0]) {
+        snprintf(to->why_not, sizeof to->why_not, "%.*s", (int)sizeof to->why_not - 1, why.text);
     }
 }
 
@@ -123,6 +143,9 @@ static bool describe(struct hypervisor *hv, const struct xen_domain *from, struc
                            .vcpus = config.vcpus,
                            .name = take(config.name)};
     memcpy(out->uuid, from->uuid, sizeof out->uuid);
+    snprintf(out->type, sizeof out->type, "%s", xen_type_names[config.type]);
+    snprintf(out->why_not, sizeof out->why_not, "%s", config.why_not ? config.why_not : "");
+    describe_cpu(hv, from, out);
     describe_parts(from, &config, out);
     return true;
 }

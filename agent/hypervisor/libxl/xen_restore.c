@@ -40,6 +40,15 @@ static bool check_version(const struct hypervisor *hv, const struct xen_envelope
                      envelope->version_major, envelope->version_minor, hv->version);
 }
 
+static bool check_cpu(const struct cpu_features *domain, const struct cpu_features *host,
+                      struct error *err)
+{
+    char names[160];
+    return cpu_features_missing(domain, host, names, sizeof names) == 0 ||
+           error_set(err, ERROR_UNSUPPORTED,
+                     "this host's CPU lacks what the domain was told it has: %s", names);
+}
+
 static bool check_map(const struct restore_map *map, struct error *err)
 {
     for (size_t i = 0; i < map->disk_count; i++)
@@ -70,14 +79,14 @@ static bool check(struct hypervisor *hv, const char *uuid, const struct xen_enve
                   const struct restore_map *map, struct error *err)
 {
     auto_xen_config struct xen_config config = {0};
-    struct xen_features host;
+    struct cpu_features host;
     if (!xen_config_parse(envelope->config, &config, err))
         return false;
     if (strcmp(config.uuid, uuid) != 0)
         return error_set(err, ERROR_INVALID, "the configuration is of domain %s", config.uuid);
     return check_version(hv, envelope, err) && check_absent(hv, uuid, err) &&
            xen_cpu_of_host(hv, config.type, &host, err) &&
-           xen_features_check(&envelope->features, &host, err) && check_map(map, err);
+           check_cpu(&envelope->features, &host, err) && check_map(map, err);
 }
 
 /* -- building */

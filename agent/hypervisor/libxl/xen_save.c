@@ -1,20 +1,22 @@
-/* save: libxl's live save, driven from here instead of waited for, so that it can be cancelled and
+/* save: libxl's save, driven from here instead of waited for, so that it can be cancelled and
  * the suspension is seen when it happens. The mirrors must end between the suspension and the
  * moment in which libxl saves an HVM domain's devices: QEMU then gives up its images, which a
  * mirror that still runs forbids. libxl goes on only inside libxl_osevent_afterpoll, so each call
  * of it is preceded by a look at the domain.
  *
  *   libxl, helper                     here
- *   memory passes                     progress; a cancel aborts the operation
+ *   memory passes (live only)         progress; a cancel aborts the operation
  *   asks the guest to suspend
  *   (domain is suspended)             QEMU stop, on_suspended
  *   HVM: QEMU stop, device state
- *   last pass, END record
+ *   last pass (not live: the only     progress
+ *   one), END record
  *   done                              QEMU stop again: what the end of the mirrors left is flushed
  */
 #include "agent/hypervisor/libxl/xen_save.h"
 
 #include "agent/hypervisor/libxl/xen_domain.h"
+#include "agent/hypervisor/libxl/xen_types.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -36,6 +38,7 @@ enum {
 
 struct save {
     struct hypervisor *hv;
+    bool is_live;
     struct xen_domain domain;
     const struct save_hooks *hooks;
     struct xen_context context; /* its events are this save's alone */
@@ -178,8 +181,8 @@ static bool take_result(struct save *save, int *rc)
 static bool run(struct save *save, int fd, struct error *err)
 {
     xen_begin();
-    int rc = libxl_domain_suspend(save->context.ctx, save->domain.id, fd, LIBXL_SUSPEND_LIVE,
-                                  &save->how);
+    int rc = libxl_domain_suspend(save->context.ctx, save->domain.id, fd,
+                                  save->is_live ? LIBXL_SUSPEND_LIVE : 0, &save->how);
     if (rc)
         return xen_failed(rc, err, "libxl's save");
     while (!take_result(save, &rc))
@@ -208,9 +211,11 @@ static bool open_parts(struct save *save, const char *uuid, struct error *err)
     if (save->domain.state != DOMAIN_RUNNING)
         return error_set(err, ERROR_CONFLICT, "the domain is %s, expected running",
                          domain_state_names[save->domain.state]);
-    if (save->domain.type == XEN_PV && !save->hv->has_shadow)
-        return error_set(err, ERROR_UNSUPPORTED,
-                         "a PV domain cannot be moved live: this Xen has no shadow paging");
+    const struct inventory_guest_type *type = xen_types_find(save->hv, save->domain.type);
+    if (save->is_live && (!type || !type->is_live))
+        return error_set(err, ERROR_UNSUPPORTED, "%s domains cannot be moved live: %s",
+                         xen_type_names[save->domain.type],
+                         type ? type->why_not_live : "this host cannot run them");
     save->progress.total = save->domain.memory_bytes;
     if (!xen_context_open(&save->context, err))
         return false;
@@ -238,11 +243,12 @@ static bool suspends_late(struct hypervisor *hv, uint32_t id)
     }
 }
 
-bool xen_save(struct hypervisor *hv, const char *uuid, int fd, const struct save_hooks *hooks,
-              bool *is_suspended, struct error *err)
+bool xen_save(struct hypervisor *hv, const char *uuid, bool is_live, int fd,
+              const struct save_hooks *hooks, bool *is_suspended, struct error *err)
 {
     *is_suspended = false;
-    __attribute__((cleanup(save_done))) struct save save = {.hv = hv, .hooks = hooks};
+    __attribute__((cleanup(save_done))) struct save save = {
+        .hv = hv, .is_live = is_live, .hooks = hooks};
     if (!open_parts(&save, uuid, err))
         return error_prefix(err, "saving domain %s", uuid);
     if (run(&save, fd, err) && finish(&save, err)) {

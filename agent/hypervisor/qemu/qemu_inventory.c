@@ -40,6 +40,8 @@ static uint64_t read_memory(const char *name)
     return strtoull(value, NULL, 10) << 10;
 }
 
+static const struct inventory_guest_type guest_type = {.type = "qemu", .is_live = true};
+
 /* A guest of the emulator sees the emulator's CPU, the same on every host. */
 static void describe_cpu(const struct hypervisor *hv, struct host_facts *facts)
 {
@@ -63,7 +65,6 @@ static void copy_disks(const struct qemu_config *config, struct domain *domain)
         to->path = memory_copy_text(from->path);
         to->format = from->format;
         to->size_bytes = from->size_bytes;
-        to->has_qmp = true;
     }
 }
 
@@ -90,6 +91,7 @@ static bool describe(struct hypervisor *hv, const char *uuid, struct domain *out
     struct domain domain = {.memory_bytes = config.memory_bytes, .vcpus = config.vcpus};
     memcpy(domain.uuid, config.uuid, sizeof domain.uuid);
     domain.name = memory_copy_text(config.name);
+    strcpy(domain.type, guest_type.type);
     domain.state = qemu_monitor_domain_state(hv, uuid);
     copy_disks(&config, &domain);
     copy_vifs(&config, &domain);
@@ -147,6 +149,7 @@ bool qemu_inventory_facts(struct hypervisor *hv, struct host_facts *out, struct 
     snprintf(facts.accelerator, sizeof facts.accelerator, "%s", hv->facts.accelerator);
     snprintf(facts.version, sizeof facts.version, "%s", hv->facts.version);
     describe_cpu(hv, &facts);
+    facts.guest_types[facts.guest_type_count++] = guest_type;
     facts.memory_bytes = read_memory("MemTotal");
     facts.memory_free_bytes = smaller(read_memory("MemAvailable"), room_bytes);
     if (hv->memory_limit_bytes && !apply_limit(hv, &facts, err))

@@ -9,6 +9,8 @@
  *   last pass       exact, as nothing writes to the RAM any more
  *   device state
  *
+ * A save that is not live has no passes before the pause, and the last one is of all the RAM.
+ *
  * QEMU is in "postmigrate" then; `cont` takes images and guest back. */
 #include "agent/hypervisor/qemu/qemu_save.h"
 
@@ -37,6 +39,7 @@ static const uint64_t SMALL_BYTES = 2 << 20; /* such a rest is sent in the pause
 
 struct save {
     struct hypervisor *hv;
+    bool is_live;
     struct qemu_config config;
     const struct save_hooks *hooks;
     struct qmp *qmp;
@@ -177,24 +180,28 @@ static bool send_rest(struct save *save, int devices_fd, struct pause_parts *at,
         !ram_write_suspended(&save->writer, err))
         return false;
     at->released = clock_monotonic_us();
-    if (!ram_scan_pass(save->scan, &save->writer, LAST_PASS_THREADS, NULL, NULL, &at->last_bytes,
-                       err))
+    if (!save->is_live)
+        save->progress.iteration = 1;
+    if (!ram_scan_pass(save->scan, &save->writer, LAST_PASS_THREADS, save->is_live ? NULL : tick,
+                       save, &at->last_bytes, err))
         return false;
     at->ram = clock_monotonic_us();
     return ram_write_end(&save->writer, devices_fd, err);
 }
 
-bool qemu_save(struct hypervisor *hv, const char *uuid, int fd, const struct save_hooks *hooks,
-               bool *is_suspended, struct error *err)
+bool qemu_save(struct hypervisor *hv, const char *uuid, bool is_live, int fd,
+               const struct save_hooks *hooks, bool *is_suspended, struct error *err)
 {
     *is_suspended = false;
-    __attribute__((cleanup(save_done))) struct save save = {.hv = hv, .hooks = hooks, .ram_fd = -1};
+    __attribute__((cleanup(save_done))) struct save save = {
+        .hv = hv, .is_live = is_live, .hooks = hooks, .ram_fd = -1};
     pthread_mutex_init(&save.lock, NULL);
     auto_close int devices_fd = memfd_create("crosspool-devices", MFD_CLOEXEC);
     if (devices_fd < 0)
         return error_set_errno(err, ERROR_INTERNAL, errno, "memfd_create");
     if (!open_parts(&save, uuid, fd, err) ||
-        !ram_write_hello(&save.writer, save.config.memory_bytes, err) || !send_live(&save, err))
+        !ram_write_hello(&save.writer, save.config.memory_bytes, err) ||
+        (is_live && !send_live(&save, err)))
         return error_prefix(err, "saving domain %s", uuid);
     struct pause_parts at = {.begin = clock_monotonic_us()};
     *is_suspended = true; /* also when stop gives no answer: it may have been obeyed */

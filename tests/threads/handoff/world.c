@@ -94,11 +94,11 @@ static bool live_passes(const struct world *world, int fd, const struct save_hoo
     return !world->save_fails || error_set(err, ERROR_INTERNAL, "save failed");
 }
 
-static bool save(struct hypervisor *hv, const char *uuid, int fd, const struct save_hooks *hooks,
-                 bool *is_suspended, struct error *err)
+static bool save(struct hypervisor *hv, const char *uuid, bool is_live, int fd,
+                 const struct save_hooks *hooks, bool *is_suspended, struct error *err)
 {
     struct world *world = hv->world;
-    (void)uuid;
+    (void)uuid, (void)is_live;
     *is_suspended = false;
     if (!live_passes(world, fd, hooks, err))
         return false;

@@ -25,17 +25,21 @@ static char vdi_path[LIMIT_PATH + 1];
 /* What the host runs, as the test wishes. */
 static size_t domain_count;
 static const char *disk_paths[2];
-static bool has_qmp;
+static const char *disk_why_not;
 static void (*while_listing)(void);
 
 static bool give_facts(struct hypervisor *hv, struct host_facts *out, struct error *error)
 {
     (void)hv, (void)error;
-    *out = (struct host_facts){.accelerator = "tcg",
-                               .version = "7.2",
-                               .cpus = 2,
-                               .memory_bytes = UINT64_C(4) << 30,
-                               .memory_free_bytes = UINT64_C(1) << 30};
+    *out = (struct host_facts){
+        .accelerator = "tcg",
+        .version = "7.2",
+        .cpus = 2,
+        .memory_bytes = UINT64_C(4) << 30,
+        .memory_free_bytes = UINT64_C(1) << 30,
+        .guest_type_count = 2,
+        .guest_types = {{.type = "pv", .why_not_live = "no shadow paging"},
+                        {.type = "pvh", .is_live = true, .features = "1c=00002001"}}};
     return true;
 }
 
@@ -45,14 +49,16 @@ static void make_domain(struct domain *domain, size_t i)
                               .state = DOMAIN_RUNNING,
                               .memory_bytes = 128 << 20,
                               .vcpus = 1,
+                              .type = "pvh",
+                              .features = "1c=00000001",
+                              .why_not = "it has a PCI device of its host",
                               .disk_count = 1,
                               .vif_count = 2};
     memcpy(domain->uuid, i == 0 ? DOMAIN_1 : DOMAIN_2, UUID_SIZE);
     domain->disks = memory_array(1, sizeof *domain->disks);
-    domain->disks[0] = (struct domain_disk){.device = "vda",
-                                            .path = memory_copy_text(disk_paths[i]),
-                                            .size_bytes = 1 << 20,
-                                            .has_qmp = has_qmp};
+    domain->disks[0] = (struct domain_disk){
+        .device = "vda", .path = memory_copy_text(disk_paths[i]), .size_bytes = 1 << 20};
+    strcpy(domain->disks[0].why_not, disk_why_not);
     domain->vifs = memory_array(2, sizeof *domain->vifs);
     domain->vifs[0] =
         (struct domain_vif){.mac = "52:54:00:00:00:01", .bridge = memory_copy_text("br0")};
@@ -97,7 +103,7 @@ static void setup(void)
     domain_count = 1;
     disk_paths[0] = vdi_path;
     disk_paths[1] = "/elsewhere/disk.raw";
-    has_qmp = true;
+    disk_why_not = "";
 }
 
 static void teardown(void)
@@ -165,6 +171,16 @@ Test(inventory, reports_what_is_there_and_passes_its_own_decoder)
     char *text = json_encode_text(inventory_fields, &inventory);
     cr_expect(json_decode_text(text, strlen(text), inventory_fields, &again, &err), "%s", err.text);
     free(text);
+    const struct inventory_guest_type *types = again.guest_types.items;
+    cr_assert_eq(again.guest_types.count, 2);
+    cr_expect_str_eq(types[0].type, "pv");
+    cr_expect_not(types[0].is_live);
+    cr_expect_str_eq(types[0].why_not_live, "no shadow paging");
+    cr_expect(types[1].is_live);
+    cr_expect_str_eq(types[1].features, "1c=00002001");
+    cr_expect_str_eq(domain_at(&again, 0)->type, "pvh");
+    cr_expect_str_eq(domain_at(&again, 0)->features, "1c=00000001");
+    cr_expect_str_eq(domain_at(&again, 0)->why_not, "it has a PCI device of its host");
     json_release(inventory_fields, &again);
     json_release(inventory_fields, &inventory);
 }
@@ -178,10 +194,11 @@ Test(inventory, disk_that_cannot_move_says_why)
     cr_expect_not_null(strstr(first_disk(&inventory, 0)->why_not, "none of the host's SRs"));
     json_release(inventory_fields, &inventory);
     disk_paths[0] = vdi_path;
-    has_qmp = false;
+    disk_why_not = "it is not served by QEMU";
     inventory = build();
     cr_expect_not(first_disk(&inventory, 0)->is_movable);
-    cr_expect_not_null(strstr(first_disk(&inventory, 0)->why_not, "mirror"));
+    cr_expect_str_eq(first_disk(&inventory, 0)->vdi, VDI);
+    cr_expect_str_eq(first_disk(&inventory, 0)->why_not, disk_why_not);
     json_release(inventory_fields, &inventory);
 }
 

@@ -49,6 +49,48 @@ Test(xen_config, a_pvh_domain_is_read)
     cr_assert_str_eq(config.vifs[0].bridge, "xenbr0");
 }
 
+static const char *why_not(const char *changes)
+{
+    struct error err;
+    struct xen_config config = {0};
+    auto_free char *text = fixture("pvh_running.json");
+    json_auto_t *root = json_loads(text, 0, NULL);
+    json_auto_t *more = json_loads(changes, 0, NULL);
+    cr_assert(root && more, "%s", changes);
+    cr_assert_eq(json_object_update_recursive(root, more), 0);
+    auto_free char *changed = json_dumps(root, 0);
+    cr_assert(xen_config_parse(changed, &config, &err), "%s", err.text);
+    const char *found = config.why_not;
+    xen_config_done(&config);
+    return found;
+}
+
+Test(xen_config, a_domain_with_a_part_of_its_host_says_why_it_stays)
+{
+    static const struct {
+        const char *changes, *expected;
+    } rows[] = {
+        {"{\"pcidevs\": [{\"bus\": 3, \"func\": 0}]}", "PCI device"},
+        {"{\"usbdevs\": [{\"type.hostdev\": {\"hostbus\": 1}}]}", "USB device"},
+        {"{\"b_info\": {\"type.hvm\": {\"usbdevice\": \"host:1.2\"}}}", "USB device"},
+        {"{\"b_info\": {\"type.hvm\": {\"usbdevice_list\": [\"tablet\", \"host:1.2\"]}}}",
+         "USB device"},
+        {"{\"vtpms\": [{\"devid\": 0}]}", "TPM"},
+        {"{\"p9s\": [{\"path\": \"/srv\"}]}", "9pfs"},
+        {"{\"nics\": [{\"mac\": \"00:16:3e:78:00:28\", \"backend_domid\": 2}]}", "another domain"},
+        {"{\"b_info\": {\"device_model_stubdomain\": \"True\"}}", "domain of its own"},
+        {"{\"b_info\": {\"disable_migrate\": \"True\"}}", "nomigrate"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const char *found = why_not(rows[i].changes);
+        cr_assert(found && strstr(found, rows[i].expected), "%s: %s", rows[i].changes, found);
+    }
+    cr_assert_null(why_not("{}"));
+    cr_assert_null(why_not("{\"pcidevs\": []}"));
+    cr_assert_null(why_not("{\"b_info\": {\"disable_migrate\": \"False\"}}"));
+    cr_assert_null(why_not("{\"b_info\": {\"type.hvm\": {\"usbdevice_list\": [\"tablet\"]}}}"));
+}
+
 Test(xen_config, a_running_domain_is_read_as_libxl_tells_it)
 {
     struct error err;
