@@ -25,6 +25,16 @@ enum {
     RETRY_INTERVAL_MS = 200,
 };
 
+struct guest source_guest(const struct handoff_source *source)
+{
+    const struct handoff_environment *environment = &source->environment;
+    return (struct guest){.driver = environment->driver,
+                          .hypervisor = environment->hypervisor,
+                          .journal = environment->journal,
+                          .migration = source->spec->migration,
+                          .domain = source->spec->domain};
+}
+
 /* -- waiting and flags */
 
 /* Sleeps, shorter when a verdict came that is listened for; false when told to stop. */
@@ -105,12 +115,24 @@ static bool put_verdict(struct handoff_source *source, enum handoff_state state,
 
 /* -- before RELEASED: any failure ends with the domain running here */
 
+/* A guest that has ended by itself has nothing to be resumed. */
+static bool has_guest_ended(const struct handoff_source *source, struct error *err)
+{
+    const struct guest guest = source_guest(source);
+    struct error why;
+    if (guest_run_check(&guest, &why) || why.code != ERROR_GUEST_ENDED)
+        return false;
+    *err = why;
+    return true;
+}
+
 static bool resume_domain(struct handoff_source *source, struct error *err)
 {
     int64_t deadline = clock_monotonic_ms() + RESUME_LIMIT_MS;
     while (!source->environment.driver->resume(source->environment.hypervisor, source->spec->domain,
                                                err)) {
-        if (err->code == ERROR_NOT_FOUND || clock_monotonic_ms() >= deadline)
+        if (has_guest_ended(source, err) || err->code == ERROR_NOT_FOUND ||
+            clock_monotonic_ms() >= deadline)
             return error_prefix(err, "resuming the domain");
         clock_sleep_ms(RETRY_INTERVAL_MS);
     }
@@ -137,13 +159,16 @@ static void set_abandoned(const struct error *why, struct step_result *result)
 }
 
 /* GO was never said in this epoch: the destination cannot run the domain, so it runs here again at
- * once, and the record follows. Not even a journal that fails changes that. */
+ * once, and the record follows. Not even a journal that fails changes that. A guest that ended by
+ * itself is what went wrong, whatever was seen first. */
 static void give_up(struct handoff_source *source, struct error *why, bool is_suspended,
                     struct step_result *result)
 {
+    const struct guest guest = source_guest(source);
     struct error err;
     if (is_suspended)
         resume_or_explain(source, why);
+    guest_run_explain(&guest, why);
     source_set_phase(source, PHASE_MIRRORED);
     if (!put_record(source, HANDOFF_ABANDONED, &err))
         log_error("handoff: the end of epoch %" PRId64 " cannot be recorded: %s", source->epoch,

@@ -4,6 +4,7 @@
 #include "agent/handoff/handoff.h"
 #include "agent/handoff/outgoing.h"
 #include "agent/handoff/verdict.h"
+#include "agent/mirror/guest_run.h"
 
 #include <pthread.h>
 
@@ -31,6 +32,8 @@ struct handoff_source {
     int64_t pause_us;
 };
 
+/* Whose run is moved; what it holds is borrowed. */
+struct guest source_guest(const struct handoff_source *source);
 void source_set_phase(struct handoff_source *source, enum migration_phase phase);
 
 /* From the connection to PREPARED. False: it failed; *is_suspended says whether the domain must be

@@ -142,12 +142,15 @@ static bool check_disks(const struct handoff_source *source, struct error *err)
 bool source_stream(struct handoff_source *source, bool *is_suspended, struct error *err)
 {
     const struct handoff_environment *environment = &source->environment;
+    const struct guest guest = source_guest(source);
     *is_suspended = false;
     if (!check_disks(source, err) || !connect_stream(source, err) || !send_config(source, err))
         return false;
     source_set_phase(source, PHASE_MEMORY);
-    /* CHECK_FLUSHED_BEFORE_TAIL: with the tail the destination's domain opens the disks. */
-    return save(source, is_suspended, err) &&
+    /* Not a guest that has rebooted into another domain, whose writes no mirror saw. One that does
+     * so from here on fails the drain, or has no disks.
+     * CHECK_FLUSHED_BEFORE_TAIL: with the tail the destination's domain opens the disks. */
+    return guest_run_check(&guest, err) && save(source, is_suspended, err) &&
            outgoing_wait(source->outgoing, FRAME_FLUSHED, environment->drain_limit_ms, err) &&
            outgoing_wait_pumped(source->outgoing, environment->restore_limit_ms, err) &&
            outgoing_release_tail(source->outgoing, err) &&

@@ -2,6 +2,7 @@
 #include "agent/mirror/disk_mirror.h"
 
 #include "agent/mirror/disk_copy.h"
+#include "agent/mirror/guest_run.h"
 #include "agent/mirror/image_reader.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -21,6 +22,8 @@ bool disk_mirror_attach(struct disk *disk, struct error *err)
     if (!environment->driver->disk_attach(environment->hypervisor, transfer->spec.domain,
                                           disk->spec->device, &disk->attach, err))
         return error_prefix(err, "disk %s", disk->spec->device);
+    if (!guest_run_is_here(&transfer->guest, err)) /* now, so it was when the disk was found */
+        return false;
     disk->monitor = transfer_monitor(transfer, disk->attach.qmp_path);
     return true;
 }

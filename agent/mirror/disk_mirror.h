@@ -3,7 +3,8 @@
 
 #include "agent/mirror/transfer_state.h"
 
-/* Finds the disk at its QEMU. ERROR_NOT_FOUND when the domain is gone. */
+/* Finds the disk at its QEMU. ERROR_NOT_FOUND when the domain is gone, ERROR_GUEST_ENDED when
+ * another one has its UUID now. */
 bool disk_mirror_attach(struct disk *disk, struct error *err) must_check;
 /* Begins the next epoch: the guest is mirrored, and the chunk map says what is to be copied. After
  * a failure disk_mirror_end is needed; the guest runs. */

@@ -1,6 +1,7 @@
 /* Stop and continue, with the ledger. */
 #include "agent/mirror/guest_stop.h"
 
+#include "agent/mirror/guest_run.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
@@ -34,6 +35,11 @@ static bool continue_guest(const struct guest *guest, struct monitor *monitor, s
 {
     int64_t deadline = clock_monotonic_ms() + CONTINUE_LIMIT_MS;
     while (!try_continue(guest, monitor, err)) {
+        struct error ended;
+        if (!guest_run_check(guest, &ended) && ended.code == ERROR_GUEST_ENDED) {
+            log_info("domain %s is not continued: %s", guest->domain, ended.text);
+            return guest->driver->release(guest->hypervisor, guest->domain, err);
+        }
         log_error("cannot continue domain %s: %s", guest->domain, err->text);
         if (clock_monotonic_ms() > deadline)
             return error_prefix(err, "continue domain %s", guest->domain);
@@ -56,6 +62,7 @@ bool guest_stop_begin(const struct guest *guest, struct monitor *monitor, struct
     /* Also where no vCPU runs QMP stop drains and flushes the block layer. */
     bool is_stopped =
         (!stop->is_ours || guest->driver->hold(guest->hypervisor, guest->domain, err)) &&
+        guest_run_is_here(guest, err) && /* it is what was held */
         monitor_command(monitor, "stop", NULL, NULL, err);
     failpoint_pass("transfer.stopped");
     if (is_stopped)

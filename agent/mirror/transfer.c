@@ -4,6 +4,7 @@
 #include "agent/mirror/disk_copy.h"
 #include "agent/mirror/disk_mirror.h"
 #include "agent/mirror/disk_run.h"
+#include "agent/mirror/guest_run.h"
 #include "agent/mirror/transfer_state.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -257,11 +258,23 @@ static void start_threads(struct transfer *transfer)
     }
 }
 
-/* Until all disks are mirrored and copied, one of them has failed, or somebody cancelled. */
+/* The disks' threads see a guest that ended as one thing or another, and some only late. A driver
+ * that cannot answer just now is asked again. */
+static bool has_guest_ended(const struct transfer *transfer, struct error *err)
+{
+    struct error why;
+    if (guest_run_check(&transfer->guest, &why) || why.code != ERROR_GUEST_ENDED)
+        return false;
+    *err = why;
+    return true;
+}
+
+/* Until all disks are mirrored and copied, one of them has failed, the guest has ended, or somebody
+ * cancelled. */
 static bool wait_until_complete(struct transfer *transfer, struct error *err)
 {
-    enum { LOOK_MS = 100 };
-    for (;;) {
+    enum { LOOK_MS = 100, GUEST_LOOK_MS = 500 };
+    for (int64_t looked_ms = 0;;) {
         pthread_mutex_lock(&transfer->lock);
         bool is_done = is_complete(transfer), has_failed = transfer->has_failed;
         if (has_failed)
@@ -271,19 +284,26 @@ static bool wait_until_complete(struct transfer *transfer, struct error *err)
             return false;
         if (is_done)
             return true;
+        if (clock_monotonic_ms() - looked_ms >= GUEST_LOOK_MS) {
+            looked_ms = clock_monotonic_ms();
+            if (has_guest_ended(transfer, err))
+                return false;
+        }
         transfer_pause(transfer, LOOK_MS);
     }
 }
 
 bool transfer_run(struct transfer *transfer, struct error *err)
 {
-    if (!open_maps(transfer, err))
+    if (!guest_run_pin(&transfer->guest, err) || !open_maps(transfer, err))
         return false;
     for (;;) {
         struct error lost;
         start_threads(transfer);
         bool is_complete_now = wait_until_complete(transfer, err);
         end_threads(transfer);
+        if (!is_complete_now && err->code != ERROR_CANCELLED)
+            guest_run_explain(&transfer->guest, err);
         if (!is_complete_now)
             return false;
         if (transfer_is_mirrored(transfer, &lost))

@@ -26,8 +26,9 @@ bool transfer_open(struct transfer **out, const struct transfer_environment *env
                    const struct migration_spec *spec, struct error *err) must_check;
 /* Blocks until all disks are mirrored and copied (true), or fails: ERROR_CANCELLED after
  * transfer_cancel, ERROR_UNREACHABLE when the peer stayed away, ERROR_NO_SPACE when the destination
- * is full, others as they come. After a failure the guest runs on; abort is still needed. Safe to
- * call again, also in a new process after a restart: it finds what is there and goes on. */
+ * is full, ERROR_GUEST_ENDED with what the guest did, others as they come. After a failure the
+ * guest runs on; abort is still needed. Safe to call again, also in a new process after a restart:
+ * it finds what is there and goes on. */
 bool transfer_run(struct transfer *transfer, struct error *err) must_check;
 void transfer_cancel(struct transfer *transfer); /* any thread */
 /* Cheap check without touching the guest: do all mirrors still run? ERROR_MIRROR_LOST. */

@@ -2,6 +2,7 @@
  * that began it. The ledger says which bitmaps and nodes may be there; what is there is asked of
  * QEMU. */
 #include "agent/mirror/disk_mirror.h"
+#include "agent/mirror/guest_run.h"
 #include "agent/mirror/transfer_state.h"
 
 #include "base/file.h"
@@ -123,7 +124,8 @@ static bool remove_all_outside(struct transfer *transfer, struct error *err)
         if (!remove_files(disk, err))
             return false;
     }
-    return remove_entries(transfer, err);
+    /* The run last: as long as anything is to be ended in a QEMU, it says in which. */
+    return remove_entries(transfer, err) && guest_run_forget(&transfer->guest, err);
 }
 
 static void set_phase(struct transfer *transfer, enum migration_phase phase)
@@ -142,7 +144,8 @@ bool transfer_abort(struct transfer *transfer, struct error *err)
         disk_mirror_close_streams(&transfer->disks[i]);
     if (!clean_domain(transfer, err)) {
         struct error why = *err;
-        bool does_not_run = why.code == ERROR_NOT_FOUND || why.code == ERROR_CONFLICT;
+        bool does_not_run = why.code == ERROR_NOT_FOUND || why.code == ERROR_CONFLICT ||
+                            why.code == ERROR_GUEST_ENDED;
         if (!does_not_run && !is_domain_gone(transfer, &is_gone, err))
             return false;
         if (!does_not_run && !is_gone) {

@@ -8,6 +8,7 @@
 #include "agent/hypervisor/qemu/qemu_inventory.h"
 #include "agent/hypervisor/qemu/qemu_monitor.h"
 #include "agent/hypervisor/qemu/qemu_restore.h"
+#include "agent/hypervisor/qemu/qemu_run.h"
 #include "agent/hypervisor/qemu/qemu_save.h"
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -158,4 +159,5 @@ const struct hypervisor_driver qemu_driver = {
     .resume = qemu_save_undo,
     .destroy = driver_destroy,
     .announce = driver_announce,
+    .guest_run = qemu_run_find,
 };
