@@ -30,6 +30,7 @@ struct create_request {
     struct destination_request destination;
     char *mapping; /* its own strict decoding follows */
     char mapping_set[LIMIT_NAME + 1];
+    enum migration_mode mode; /* live when absent */
     uint64_t bandwidth_bytes_per_s;
     int stall_limit_ms;
     int parallel_disks;
@@ -39,6 +40,7 @@ static const struct json_field create_fields[] = {
     JSON_OBJECT("destination", create_request, destination, destination_fields, true),
     {JSON_ROW("mapping", create_request, mapping, JSON_FIELD_ANY, false), .max = LIMIT_MAPPING},
     JSON_CHARS("mapping_set", create_request, mapping_set, 1, false),
+    JSON_ENUM("mode", create_request, mode, migration_mode_names, false),
     JSON_BYTES("bandwidth_bytes_per_s", create_request, bandwidth_bytes_per_s, false),
     JSON_INT("stall_limit_ms", create_request, stall_limit_ms, 100, 600000, false),
     JSON_INT("parallel_disks", create_request, parallel_disks, 1, LIMIT_DISKS, false),
@@ -92,6 +94,7 @@ static bool read_creation(const struct api_context *api, const struct http_reque
         (struct admission_request){.vm = out->vm,
                                    .pool = out->pool,
                                    .host = wanted.destination.host[0] ? out->host : NULL,
+                                   .mode = wanted.mode,
                                    .bandwidth_bytes_per_s = wanted.bandwidth_bytes_per_s,
                                    .stall_limit_ms = wanted.stall_limit_ms,
                                    .parallel_disks = wanted.parallel_disks,

@@ -11,6 +11,8 @@
     BLOCKER(VM_NOT_FOUND, "vm-not-found")                                                          \
     BLOCKER(VM_NOT_RUNNING, "vm-not-running")                                                      \
     BLOCKER(VM_MIGRATING, "vm-migrating")                                                          \
+    BLOCKER(VM_NOT_MOVABLE, "vm-not-movable")                                                      \
+    BLOCKER(VM_NOT_LIVE, "vm-not-live")                                                            \
     BLOCKER(DISK_NOT_MOVABLE, "disk-not-movable")                                                  \
     BLOCKER(DISK_WITHOUT_SR, "disk-without-sr")                                                    \
     BLOCKER(VIF_WITHOUT_NETWORK, "vif-without-network")                                            \
@@ -25,7 +27,10 @@
     BLOCKER(HOST_LOST, "host-lost")                                                                \
     BLOCKER(LINK_UNKNOWN, "link-unknown")                                                          \
     BLOCKER(HYPERVISOR_DIFFERS, "hypervisor-differs")                                              \
+    BLOCKER(VERSION_OLDER, "version-older")                                                        \
+    BLOCKER(GUEST_TYPE, "guest-type")                                                              \
     BLOCKER(CPU_VENDOR_DIFFERS, "cpu-vendor-differs")                                              \
+    BLOCKER(CPU_FEATURES, "cpu-features")                                                          \
     BLOCKER(DOMAIN_EXISTS, "domain-exists")                                                        \
     BLOCKER(HOST_NOT_CLEAN, "host-not-clean")                                                      \
     BLOCKER(MEMORY, "memory")                                                                      \

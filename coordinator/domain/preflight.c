@@ -134,10 +134,12 @@ void preflight_input_done(struct preflight_input *in)
     for (size_t i = 0; i < in->host_count; i++) {
         free(in->hosts[i].srs);
         free(in->hosts[i].networks);
+        free(in->hosts[i].guest_types);
     }
     free(in->hosts);
     free(in->source.srs);
     free(in->source.networks);
+    free(in->source.guest_types);
     free(in->disks);
     free(in->vifs);
     mapping_done(&in->mapping);

@@ -4,6 +4,7 @@
 
 #include "coordinator/domain/blocker.h"
 #include "coordinator/domain/mapping.h"
+#include "protocol/inventory.h"
 #include "protocol/spec.h"
 
 struct preflight_sr {
@@ -25,7 +26,10 @@ struct preflight_host {
     bool has_domain;      /* another VM with the same domain UUID is on it or in its pool */
     char hypervisor[17];  /* "" = it has not reported yet */
     char accelerator[17]; /* guests under "tcg" do not see the host's CPU */
+    char version[65];     /* of the hypervisor */
     char cpu_vendor[33];
+    struct inventory_guest_type *guest_types; /* none = its agent does not tell */
+    size_t guest_type_count;
     char link_address[64]; /* "" = unknown */
     int link_port;
     uint64_t memory_free_bytes;
@@ -57,6 +61,9 @@ struct preflight_input {
     char vm_name[LIMIT_NAME + 1];
     enum domain_state state;
     uint64_t memory_bytes;
+    char type[9]; /* of inventory_guest_type; "" = its agent does not tell */
+    char features[LIMIT_FEATURES + 1];
+    char why_not[161];                /* why it cannot be moved at all; "" = it can */
     char active_migration[UUID_SIZE]; /* "" = none */
     struct preflight_disk *disks;
     size_t disk_count;
@@ -67,6 +74,7 @@ struct preflight_input {
     bool is_host_named;             /* then `hosts` is this one host */
     struct preflight_host *hosts;   /* of the destination pool */
     size_t host_count;
+    enum migration_mode mode;
     struct mapping mapping; /* the effective one */
     /* The request's own map: its disks and VIFs must be the VM's. Those of a set need not be. */
     struct mapping request;

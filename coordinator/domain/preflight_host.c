@@ -42,32 +42,6 @@ static void check_host_state(const struct preflight_input *in, const struct pref
     }
 }
 
-static void check_hypervisor(const struct preflight_input *in, const struct preflight_host *host,
-                             struct blocker_list *list)
-{
-    const struct preflight_host *source = &in->source;
-    if (strcmp(source->hypervisor, host->hypervisor) != 0 ||
-        strcmp(source->accelerator, host->accelerator) != 0) {
-        struct blocker *b = blocker_add(list, BLOCKER_HYPERVISOR_DIFFERS, "host", host->name);
-        char needed[40];
-        char available[40];
-        snprintf(needed, sizeof needed, "%s/%s", source->hypervisor, source->accelerator);
-        snprintf(available, sizeof available, "%s/%s", host->hypervisor, host->accelerator);
-        blocker_say(b, "host %.80s runs %s, the VM's host %s", host->name, available, needed);
-        blocker_compare(b, needed, available);
-        blocker_fix(b, "name a host that runs %s", needed);
-        return;
-    }
-    bool sees_cpu = strcmp(host->accelerator, "tcg") != 0;
-    if (sees_cpu && strcmp(source->cpu_vendor, host->cpu_vendor) != 0) {
-        struct blocker *b = blocker_add(list, BLOCKER_CPU_VENDOR_DIFFERS, "host", host->name);
-        blocker_say(b, "host %.80s has CPUs of %s, and a running VM stays with %s", host->name,
-                    host->cpu_vendor, source->cpu_vendor);
-        blocker_compare(b, source->cpu_vendor, host->cpu_vendor);
-        blocker_fix(b, "name a host with CPUs of %s", source->cpu_vendor);
-    }
-}
-
 static uint64_t left(uint64_t free_bytes, uint64_t reserved)
 {
     return free_bytes > reserved ? free_bytes - reserved : 0;
@@ -190,7 +164,7 @@ void preflight_check_host(const struct preflight_input *in, const struct preflig
     if (!in->vm_exists)
         return;
     if (host->hypervisor[0]) {
-        check_hypervisor(in, host, list);
+        preflight_check_hypervisor(in, host, list);
         check_memory(in, host, list);
         check_targets(in, host, list);
     } else if (!host->is_lost) {

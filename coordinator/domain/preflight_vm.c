@@ -14,7 +14,7 @@ static void check_state(const struct preflight_input *in, struct blocker_list *l
     }
     if (in->state != DOMAIN_RUNNING) {
         struct blocker *b = blocker_add(list, BLOCKER_VM_NOT_RUNNING, "vm", in->vm_name);
-        blocker_say(b, "VM %.80s is %s, and only running VMs can move live", in->vm_name,
+        blocker_say(b, "VM %.80s is %s, and only running VMs can move", in->vm_name,
                     domain_state_names[in->state]);
         blocker_compare(b, domain_state_names[DOMAIN_RUNNING], domain_state_names[in->state]);
         blocker_fix(b, in->state == DOMAIN_PAUSED ? "unpause the VM" : "start the VM");
@@ -25,6 +25,29 @@ static void check_state(const struct preflight_input *in, struct blocker_list *l
                     in->active_migration);
         blocker_fix(b, "wait for migration %s to end, or cancel it", in->active_migration);
     }
+}
+
+/* In mode "live" the source must see what the guest writes; the destination need not. */
+static void check_live(const struct preflight_input *in, struct blocker_list *list)
+{
+    const struct inventory_guest_type *type = preflight_guest_type(&in->source, in->type);
+    if (in->mode != MODE_LIVE || !type || type->is_live)
+        return;
+    struct blocker *b = blocker_add(list, BLOCKER_VM_NOT_LIVE, "vm", in->vm_name);
+    blocker_say(b, "VM %.64s is a %s guest, which host %.64s cannot move live: %.90s", in->vm_name,
+                in->type, in->source.name,
+                type->why_not_live[0] ? type->why_not_live : "it gives no reason");
+    blocker_compare(b, migration_mode_names[MODE_LIVE], migration_mode_names[MODE_SUSPEND]);
+    blocker_fix(b, "ask for \"mode\": \"suspend\": the VM pauses while its memory is sent");
+}
+
+static void check_movable(const struct preflight_input *in, struct blocker_list *list)
+{
+    if (!in->why_not[0])
+        return;
+    struct blocker *b = blocker_add(list, BLOCKER_VM_NOT_MOVABLE, "vm", in->vm_name);
+    blocker_say(b, "VM %.64s cannot be moved: %.160s", in->vm_name, in->why_not);
+    blocker_fix(b, "take that from the VM, or leave it on host %.80s", in->source.name);
 }
 
 static void check_disk(const struct preflight_input *in, const struct preflight_disk *disk,
@@ -137,6 +160,8 @@ void preflight_check_vm(const struct preflight_input *in, struct blocker_list *l
     check_state(in, list);
     if (!in->vm_exists)
         return;
+    check_movable(in, list);
+    check_live(in, list);
     for (size_t i = 0; i < in->disk_count; i++)
         check_disk(in, &in->disks[i], list);
     for (size_t i = 0; i < in->vif_count; i++)

@@ -28,6 +28,7 @@ static bool look(struct db *db, const struct admission_request *request, struct 
     struct admission found = {0};
     if (!preflight_facts_load(db, &facts, &found.input, err))
         return false;
+    found.input.mode = request->mode;
     mapping_overlay(&request->set, &request->inline_map, &found.input.mapping);
     mapping_overlay(&empty_map, &request->inline_map, &found.input.request);
     preflight_check(&found.input, &found.result);
@@ -74,7 +75,8 @@ struct create_work {
 static bool insert(struct db *db, struct create_work *work, struct error *err)
 {
     const struct admission_request *request = work->request;
-    struct migration_spec spec = {.bandwidth_bytes_per_s = request->bandwidth_bytes_per_s,
+    struct migration_spec spec = {.mode = request->mode,
+                                  .bandwidth_bytes_per_s = request->bandwidth_bytes_per_s,
                                   .stall_limit_ms = request->stall_limit_ms,
                                   .parallel_disks = request->parallel_disks};
     uuid_make(work->id);
@@ -116,9 +118,24 @@ bool admission_create(struct db *db, const struct admission_request *request,
 
 /* ---- start ---- */
 
-/* Preflight for a queued migration with the mapping it was created with. */
-static bool look_again(struct db *db, const struct migration_row *row, int host_lost_after_s,
-                       struct admission *out, struct error *err)
+/* Of the stored spec only what the request set; everything else is decided anew. */
+static bool read_settings(const struct migration_row *row, struct migration_spec *settings,
+                          struct error *err)
+{
+    struct migration_spec old = {0};
+    if (!json_decode_text(row->spec, strlen(row->spec), migration_spec_fields, &old, err))
+        return error_prefix(err, "stored spec of migration %s", row->id);
+    *settings = (struct migration_spec){.mode = old.mode,
+                                        .bandwidth_bytes_per_s = old.bandwidth_bytes_per_s,
+                                        .stall_limit_ms = old.stall_limit_ms,
+                                        .parallel_disks = old.parallel_disks};
+    json_release(migration_spec_fields, &old);
+    return true;
+}
+
+/* Preflight for a queued migration with the settings and the mapping it was created with. */
+static bool look_again(struct db *db, const struct migration_row *row, enum migration_mode mode,
+                       int host_lost_after_s, struct admission *out, struct error *err)
 {
     struct preflight_request facts = {.vm = row->vm,
                                       .pool = row->destination_pool,
@@ -132,6 +149,7 @@ static bool look_again(struct db *db, const struct migration_row *row, int host_
         admission_done(&found);
         return error_prefix(err, "stored mapping of migration %s", row->id);
     }
+    found.input.mode = mode;
     preflight_check(&found.input, &found.result);
     *out = found;
     return true;
@@ -175,33 +193,20 @@ static void describe(const struct preflight_result *result, struct error *why)
     error_prefix(why, "preflight before the start");
 }
 
-/* The settings of the old spec with everything else decided anew. */
-static bool renew_spec(struct db *db, const struct migration_row *row,
-                       const struct admission *admission, struct error *err)
+static bool go(struct db *db, struct migration_row *row, const struct migration_spec *settings,
+               const struct admission *admission, struct error *err)
 {
-    struct migration_spec old = {0};
-    if (!json_decode_text(row->spec, strlen(row->spec), migration_spec_fields, &old, err))
-        return error_prefix(err, "stored spec of migration %s", row->id);
-    struct migration_spec spec = {.bandwidth_bytes_per_s = old.bandwidth_bytes_per_s,
-                                  .stall_limit_ms = old.stall_limit_ms,
-                                  .parallel_disks = old.parallel_disks};
-    json_release(migration_spec_fields, &old);
+    struct migration_spec spec = *settings;
     fill_spec(&spec, row->id, admission);
-    return migration_store_set_spec(db, &spec, err) && ledger_plan(db, &spec, err);
-}
-
-static bool go(struct db *db, struct migration_row *row, const struct admission *admission,
-               struct error *err)
-{
-    if (!renew_spec(db, row, admission, err))
+    if (!migration_store_set_spec(db, &spec, err) || !ledger_plan(db, &spec, err))
         return false;
     memcpy(row->source_host, admission->input.source.id, UUID_SIZE);
     memcpy(row->destination_host, admission->result.host->id, UUID_SIZE);
     return transition_apply(db, row, EVENT_START, NULL, err);
 }
 
-static bool decide(struct db *db, struct migration_row *row, const struct admission *admission,
-                   struct error *err)
+static bool decide(struct db *db, struct migration_row *row, const struct migration_spec *settings,
+                   const struct admission *admission, struct error *err)
 {
     const struct preflight_result *result = &admission->result;
     if (!preflight_may_wait(result)) {
@@ -215,7 +220,7 @@ static bool decide(struct db *db, struct migration_row *row, const struct admiss
     utf8_repair(waits_for);
     if (waits_for[0])
         return migration_store_set_waits_for(db, row->id, waits_for, err);
-    return go(db, row, admission, err);
+    return go(db, row, settings, admission, err);
 }
 
 struct start_work {
@@ -231,9 +236,12 @@ static bool start(struct db *db, void *context, struct error *err)
         return false;
     if (row.state != MIGRATION_QUEUED)
         return true;
+    struct migration_spec settings;
+    if (!read_settings(&row, &settings, err))
+        return false;
     struct admission admission = {0};
-    bool is_done = look_again(db, &row, work->host_lost_after_s, &admission, err) &&
-                   decide(db, &row, &admission, err);
+    bool is_done = look_again(db, &row, settings.mode, work->host_lost_after_s, &admission, err) &&
+                   decide(db, &row, &settings, &admission, err);
     admission_done(&admission);
     return is_done;
 }

@@ -14,6 +14,7 @@ struct admission_request {
     const char *host;          /* destination host's id, or NULL: any of the pool */
     struct mapping set;        /* the named mapping set's, or empty */
     struct mapping inline_map; /* the request's own */
+    enum migration_mode mode;
     uint64_t bandwidth_bytes_per_s;
     int stall_limit_ms;
     int parallel_disks;

@@ -23,10 +23,12 @@ static const char sql_host[] =
     "UPDATE host SET hypervisor = r.hypervisor, accelerator = r.accelerator,"
     " hypervisor_version = r.version, cpu_vendor = r.cpu_vendor, cpu_model = r.cpu_model,"
     " cpus = r.cpus, memory_bytes = r.memory_bytes, memory_free_bytes = r.memory_free_bytes,"
-    " link_address = r.link_address, link_port = r.link_port, inventory_generation = $3"
+    " link_address = r.link_address, link_port = r.link_port,"
+    " guest_types = r.guest_types, inventory_generation = $3"
     " FROM jsonb_to_record($2::jsonb) AS r(hypervisor text, accelerator text, version text,"
     " cpu_vendor text, cpu_model text, cpus integer, memory_bytes bigint,"
-    " memory_free_bytes bigint, link_address text, link_port integer)"
+    " memory_free_bytes bigint, link_address text, link_port integer,"
+    " guest_types jsonb)"
     " WHERE host.id = $1";
 
 static const char sql_networks[] =
@@ -92,11 +94,12 @@ static const char sql_vdis_gone[] =
     " AND NOT EXISTS (SELECT FROM reported p WHERE p.sr_id = vdi.sr_id AND p.id = vdi.id)";
 
 static const char sql_vms[] =
-    "INSERT INTO vm (id, pool_id, host_id, domain_uuid, name, state, memory_bytes, vcpus)"
+    "INSERT INTO vm (id, pool_id, host_id, domain_uuid, name, state, memory_bytes, vcpus, type,"
+    " features, why_not)"
     " SELECT DISTINCT ON (r.uuid) coalesce(arriving.id, gen_random_uuid()), h.pool_id, h.id,"
-    " r.uuid, r.name, r.state, r.memory_bytes, r.vcpus"
+    " r.uuid, r.name, r.state, r.memory_bytes, r.vcpus, r.type, r.features, r.why_not"
     " FROM jsonb_to_recordset($2::jsonb -> 'domains') AS r(uuid uuid, name text, state text,"
-    " memory_bytes bigint, vcpus integer)"
+    " memory_bytes bigint, vcpus integer, type text, features text, why_not text)"
     " JOIN host h ON h.id = $1"
     " LEFT JOIN LATERAL (SELECT m.destination_vm_id AS id FROM migration m"
     "  WHERE m.domain_uuid = r.uuid AND m.destination_host_id = h.id"
@@ -109,10 +112,12 @@ static const char sql_vms[] =
     " ORDER BY r.uuid"
     " ON CONFLICT (pool_id, domain_uuid) DO UPDATE SET host_id = excluded.host_id,"
     " name = excluded.name, state = excluded.state, memory_bytes = excluded.memory_bytes,"
-    " vcpus = excluded.vcpus, is_present = true"
-    " WHERE (vm.host_id, vm.name, vm.state, vm.memory_bytes, vm.vcpus, vm.is_present)"
+    " vcpus = excluded.vcpus, type = excluded.type, features = excluded.features,"
+    " why_not = excluded.why_not, is_present = true"
+    " WHERE (vm.host_id, vm.name, vm.state, vm.memory_bytes, vm.vcpus, vm.type, vm.features,"
+    " vm.why_not, vm.is_present)"
     " IS DISTINCT FROM (excluded.host_id, excluded.name, excluded.state, excluded.memory_bytes,"
-    " excluded.vcpus, true)";
+    " excluded.vcpus, excluded.type, excluded.features, excluded.why_not, true)";
 
 static const char sql_vms_gone[] =
     "DELETE FROM vm WHERE host_id = $1 AND domain_uuid NOT IN"

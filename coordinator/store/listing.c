@@ -11,6 +11,7 @@
     " ELSE 'lost' END, 'in_maintenance', h.in_maintenance, 'hypervisor', h.hypervisor,"            \
     " 'accelerator', h.accelerator, 'version', h.hypervisor_version,"                              \
     " 'cpu_vendor', h.cpu_vendor, 'cpu_model', h.cpu_model, 'cpus', h.cpus,"                       \
+    " 'guest_types', h.guest_types,"                                                               \
     " 'memory_bytes', h.memory_bytes, 'memory_free_bytes', h.memory_free_bytes,"                   \
     " 'link_address', h.link_address, 'link_port', h.link_port,"                                   \
     " 'last_seen', h.last_seen) AS body FROM host h JOIN pool p ON p.id = h.pool_id"
@@ -65,7 +66,8 @@ bool listing_srs(struct db *db, const struct page *page, char **text, struct err
 #define VM_BODY                                                                                    \
     "SELECT v.id, json_build_object('id', v.id, 'name', v.name, 'domain', v.domain_uuid,"          \
     " 'pool', p.id, 'pool_name', p.name, 'host', h.id, 'host_name', h.name, 'state', v.state,"     \
-    " 'memory_bytes', v.memory_bytes, 'vcpus', v.vcpus, 'migration', (SELECT m.id"                 \
+    " 'memory_bytes', v.memory_bytes, 'vcpus', v.vcpus, 'type', v.type,"                           \
+    " 'features', v.features, 'why_not', v.why_not, 'migration', (SELECT m.id"                     \
     "  FROM migration m WHERE m.ended_at IS NULL AND m.domain_uuid = v.domain_uuid"                \
     "  AND v.id IN (m.vm_id, m.destination_vm_id)), 'disks', coalesce((SELECT"                     \
     "  json_agg(json_build_object('device', b.device, 'vdi', b.vdi_id, 'sr', s.id,"                \

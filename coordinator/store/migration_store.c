@@ -185,9 +185,11 @@ bool migration_store_set_pause(struct db *db, const char *id, int64_t pause_us, 
 /* Inside a pool the row with this domain is the VM itself and moves; between pools it is new, or
  * the destination's inventory has made it with the same id. */
 static const char sql_commit_vm[] =
-    "INSERT INTO vm (id, pool_id, host_id, domain_uuid, name, state, memory_bytes, vcpus)"
+    "INSERT INTO vm (id, pool_id, host_id, domain_uuid, name, state, memory_bytes, vcpus, type,"
+    " features)"
     " SELECT m.destination_vm_id, m.destination_pool_id, m.destination_host_id, m.domain_uuid,"
-    " m.name, 'running', m.memory_bytes, coalesce(v.vcpus, 1)"
+    " m.name, 'running', m.memory_bytes, coalesce(v.vcpus, 1), coalesce(v.type, ''),"
+    " coalesce(v.features, '')"
     " FROM migration m LEFT JOIN vm v ON v.id = m.vm_id WHERE m.id = $1"
     " ON CONFLICT (pool_id, domain_uuid) DO UPDATE SET host_id = excluded.host_id,"
     " is_present = true";

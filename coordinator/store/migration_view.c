@@ -81,7 +81,7 @@ bool migration_store_progress(struct db *db, const char *host, const struct json
 
 #define BODY(seconds)                                                                              \
     "SELECT m.id, json_build_object('id', m.id, 'state', m.state, 'phase', " PHASE                 \
-    ", 'waits_for', " WAITS_FOR(                                                                   \
+    ", 'mode', coalesce(m.spec ->> 'mode', 'live'), 'waits_for', " WAITS_FOR(                      \
         seconds) ", 'epoch', m.epoch, 'vm', m.vm_id,"                                              \
                  " 'destination_vm', m.destination_vm_id, 'domain', m.domain_uuid, 'name', "       \
                  "m.name,"                                                                         \

@@ -17,7 +17,8 @@ static void copy_text(char *out, size_t size, const char *value)
 }
 
 static const char sql_vm[] =
-    "SELECT v.id, v.domain_uuid, v.name, v.state, v.memory_bytes, v.host_id, active.id AS migration"
+    "SELECT v.id, v.domain_uuid, v.name, v.state, v.memory_bytes, v.type, v.features, v.why_not,"
+    " v.host_id, active.id AS migration"
     " FROM vm v LEFT JOIN LATERAL (SELECT m.id FROM migration m WHERE m.ended_at IS NULL"
     "  AND m.domain_uuid = v.domain_uuid AND m.id IS DISTINCT FROM $2::uuid LIMIT 1) AS active"
     " ON true WHERE v.id = $1";
@@ -34,6 +35,9 @@ static bool load_vm(struct db *db, const struct preflight_request *request,
         return true;
     COPY(out->domain, rows, 0, "domain_uuid");
     COPY(out->vm_name, rows, 0, "name");
+    COPY(out->type, rows, 0, "type");
+    COPY(out->features, rows, 0, "features");
+    COPY(out->why_not, rows, 0, "why_not");
     COPY(out->active_migration, rows, 0, "migration");
     COPY(out->source.id, rows, 0, "host_id");
     out->state = (enum domain_state)word_index(domain_state_names, db_value(rows, 0, "state"));
@@ -96,7 +100,8 @@ static bool load_vifs(struct db *db, struct preflight_input *out, struct error *
 static const char sql_hosts[] =
     "SELECT h.id, h.name, h.state = 'enabled' AS is_enabled, h.in_maintenance,"
     " h.last_seen IS NULL OR h.last_seen < now() - make_interval(secs => $4::integer) AS is_lost,"
-    " h.hypervisor, h.accelerator, h.cpu_vendor, h.link_address, h.link_port,"
+    " h.hypervisor, h.accelerator, h.hypervisor_version, h.cpu_vendor, h.link_address,"
+    " h.link_port,"
     " h.memory_free_bytes, (SELECT sum(m.memory_bytes)::bigint FROM migration m"
     "  WHERE m.destination_host_id = h.id AND m.ended_at IS NULL AND m.state <> 'cleaning'"
     "  AND m.id IS DISTINCT FROM $3::uuid AND (m.state <> 'queued' OR $3 IS NULL"
@@ -117,6 +122,7 @@ static void read_host(const struct db_rows *rows, int i, struct preflight_host *
     COPY(host->name, rows, i, "name");
     COPY(host->hypervisor, rows, i, "hypervisor");
     COPY(host->accelerator, rows, i, "accelerator");
+    COPY(host->version, rows, i, "hypervisor_version");
     COPY(host->cpu_vendor, rows, i, "cpu_vendor");
     COPY(host->link_address, rows, i, "link_address");
     host->link_port = (int)db_value_int(rows, i, "link_port");
@@ -171,6 +177,41 @@ static struct preflight_host *find_host(struct preflight_input *in, const char *
             return &in->hosts[i];
     }
     return NULL;
+}
+
+static const char sql_guest_types[] =
+    "SELECT h.id, t.type, t.is_live, t.why_not_live, t.features FROM host h"
+    " CROSS JOIN LATERAL jsonb_to_recordset(h.guest_types) AS t(type text, is_live boolean,"
+    "  why_not_live text, features text)"
+    " WHERE h.pool_id = $1 OR h.id = $2::uuid";
+
+static void add_guest_type(struct preflight_host *host, const struct db_rows *rows, int i)
+{
+    host->guest_types =
+        memory_resize(host->guest_types, host->guest_type_count + 1, sizeof *host->guest_types);
+    struct inventory_guest_type *type = &host->guest_types[host->guest_type_count++];
+    type->is_live = db_value_bool(rows, i, "is_live");
+    COPY(type->type, rows, i, "type");
+    COPY(type->why_not_live, rows, i, "why_not_live");
+    COPY(type->features, rows, i, "features");
+}
+
+static bool load_guest_types(struct db *db, const char *pool, struct preflight_input *out,
+                             struct error *err)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    const char *source = out->source.id[0] ? out->source.id : NULL;
+    if (!db_query(db, sql_guest_types, DB_PARAMS(pool, source), &rows, err))
+        return false;
+    for (int i = 0; i < db_count(rows); i++) {
+        const char *id = db_value(rows, i, "id");
+        struct preflight_host *host = find_host(out, id);
+        if (host)
+            add_guest_type(host, rows, i);
+        if (strcmp(out->source.id, id) == 0)
+            add_guest_type(&out->source, rows, i);
+    }
+    return true;
 }
 
 static const char sql_networks[] =
@@ -275,8 +316,10 @@ static bool load(struct db *db, const struct preflight_request *request,
     if (out->vm_exists && (!load_disks(db, out, err) || !load_vifs(db, out, err) ||
                            !load_source(db, request, out, err)))
         return false;
-    return load_candidates(db, request, out, err) && load_networks(db, request->pool, out, err) &&
-           load_srs(db, request->pool, out, err) && load_reservations(db, request, out, err);
+    return load_candidates(db, request, out, err) &&
+           load_guest_types(db, request->pool, out, err) &&
+           load_networks(db, request->pool, out, err) && load_srs(db, request->pool, out, err) &&
+           load_reservations(db, request, out, err);
 }
 
 bool preflight_facts_load(struct db *db, const struct preflight_request *request,

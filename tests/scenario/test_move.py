@@ -66,6 +66,26 @@ def test_nine_format_pairs_are_identical_at_the_pause(cluster, name, iothread):
     assert len(seen) == 9, seen
 
 
+def test_a_suspended_move_sends_the_memory_in_the_pause(cluster, name):
+    guest = cluster.boot("a1", name, [("raw", 32), ("qcow2", 32)])
+    agent = cluster.agents["a1"]
+    agent.set_failpoint("handoff.suspended", "wait")
+    migration = cluster.migrate(name, "a1", "b1", mode="suspend")
+    agent.wait_failpoint("handoff.suspended", 120)
+    paused = cluster.wait_phase(migration, "paused")
+    assert paused["mode"] == "suspend"
+    assert paused["memory"].get("sent_bytes", 0) == 0, "nothing is sent before the pause"
+    agent.clear_failpoint("handoff.suspended")
+    ended = cluster.wait_end(migration)
+    assert ended["state"] == "succeeded", ended
+    assert ended["memory"]["sent_bytes"] > 8 << 20 and ended["memory"]["iteration"] == 1
+    cluster.follow(guest, "b1")
+    verdict = guest.verify()
+    assert verdict.ok, verdict
+    assert cluster.homes(guest) == ["b1"]
+    cluster.wait_no_leftovers()
+
+
 def test_twenty_rounds_in_a_row(cluster, name):
     guest = cluster.boot("a1", name, [(f, 32) for f in FORMATS])
     guest.discards(True)

@@ -67,6 +67,78 @@ def test_all_blockers_come_at_once_and_nothing_is_created(world):
     assert count(world) == 0
 
 
+def make_xen(world, source, destination):
+    """Both hosts run Xen; each has the CPU word 1c that is given."""
+    for host, word in ((world.a1, source), (world.b1, destination)):
+        features = f"1d=078bfbff 1c={word:08x}"
+        host.inventory.update(hypervisor="libxl", accelerator="xen", version="4.17.7", guest_types=[
+            {"type": "pv", "is_live": False, "why_not_live": "this Xen has no shadow paging",
+             "features": features},
+            {"type": "pvh", "is_live": True, "why_not_live": "", "features": features}])
+    world.domain.update(type="pvh", features=f"1d=078bfbff 1c={source:08x}", why_not="")
+    world.a1.report()
+    world.b1.report()
+
+
+def test_hosts_and_vms_show_what_decides_where_a_vm_can_run(world):
+    assert world.api.get("/v1/hosts/a1")["guest_types"] == []
+    assert (world.vm()["type"], world.vm()["features"], world.vm()["why_not"]) == ("", "", "")
+    make_xen(world, 0x2001, 0x200)
+    assert world.api.get("/v1/hosts/a1")["guest_types"] == world.a1.inventory["guest_types"]
+    world.domain["why_not"] = "it has a PCI device of its host"
+    world.a1.report()
+    vm = world.vm()
+    assert (vm["type"], vm["features"]) == ("pvh", "1d=078bfbff 1c=00002001")
+    assert vm["why_not"] == "it has a PCI device of its host"
+    assert codes(dry_run(world)) == ["cpu-features", "vm-not-movable"]
+
+
+def test_cpu_features_that_the_destination_lacks_are_named(world):
+    make_xen(world, 0x2001, 0x200)
+    blocker, = dry_run(world)["blockers"]
+    assert (blocker["code"], blocker["object"]) == ("cpu-features", "host b1")
+    assert blocker["needed"] == "sse3, cx16" and "sse3, cx16" in blocker["message"]
+    make_xen(world, 0x2001, 0x2201)
+    assert dry_run(world)["can_move"] is True
+
+
+def test_a_pv_vm_is_offered_to_move_suspended(world):
+    make_xen(world, 0x2001, 0x2001)
+    world.domain["type"] = "pv"
+    world.a1.report()
+    blocker, = dry_run(world)["blockers"]
+    assert (blocker["code"], blocker["object"]) == ("vm-not-live", "vm g1")
+    assert "no shadow paging" in blocker["message"] and '"mode": "suspend"' in blocker["fix"]
+    assert codes(world.api.post("/v1/migrations", world.request(), expect=409)) == ["vm-not-live"]
+    migration = world.create(mode="suspend")
+    assert world.show(migration)["mode"] == "suspend"
+    assert world.b1.take("prepare")["spec"]["mode"] == "suspend"
+    world.b1.finish("prepare")
+    assert world.a1.take("transfer")["spec"]["mode"] == "suspend"
+
+
+def test_the_mode_is_live_when_none_is_named(world):
+    migration = world.create()
+    assert world.show(migration)["mode"] == "live"
+    assert world.b1.take("prepare")["spec"]["mode"] == "live"
+
+
+def test_the_mode_lasts_in_the_queue(world):
+    make_xen(world, 0x2001, 0x2001)
+    world.domain["type"] = "pv"
+    for number in range(4):
+        world.a1.add_vm(f"busy{number}", disks=0)
+    world.a1.report()
+    busy = [world.create(vm=f"busy{number}") for number in range(4)]
+    waiting = world.create(mode="suspend")
+    assert world.state(waiting) == "queued" and world.show(waiting)["mode"] == "suspend"
+    world.cancel(busy[0])
+    world.a1.finish("abort-source")
+    world.b1.finish("abort-destination")
+    world.wait_state(waiting, "preparing", world.a1, world.b1)
+    assert world.show(waiting)["mode"] == "suspend"
+
+
 UNKNOWN = [
     ({"vm": "nobody"}, 'VM "nobody" does not exist'),
     ({"vm": "11111111-2222-4333-8444-555555555555"}, "does not exist"),
@@ -94,6 +166,8 @@ MALFORMED = [
     ({"mapping": []}, "/mapping"),
     ({"mapping": {"nets": {}}}, "/mapping: /nets: unknown key"),
     ({"mapping": {"disks": {"vda": {"format": "vmdk"}}}}, "/disks/vda: /format"),
+    ({"mode": "cold"}, '/mode: expected one of "live", "suspend"'),
+    ({"mode": True}, "/mode"),
     ({"stall_limit_ms": 99}, "/stall_limit_ms: expected an integer of 100"),
     ({"stall_limit_ms": 2.5}, "/stall_limit_ms"),
     ({"parallel_disks": 0}, "/parallel_disks"),

@@ -257,6 +257,133 @@ Test(preflight, an_emulated_cpu_may_change_its_vendor)
     end_world(&world);
 }
 
+/* A PVH guest between two Xen hosts; what each host can do is in `types`. */
+enum { XEN_PV, XEN_PVH };
+struct xen_world {
+    struct world world;
+    struct inventory_guest_type types[2][2]; /* of source and destination */
+};
+
+static void make_xen(struct xen_world *xen)
+{
+    make_world(&xen->world);
+    struct preflight_host *hosts[] = {&xen->world.in.source, &xen->world.hosts[0]};
+    for (size_t i = 0; i < 2; i++) {
+        xen->types[i][XEN_PV] = (struct inventory_guest_type){
+            .type = "pv", .why_not_live = "no shadow paging", .features = "1c=00002001"};
+        xen->types[i][XEN_PVH] = (struct inventory_guest_type){
+            .type = "pvh", .is_live = true, .features = "1c=00002001"};
+        strcpy(hosts[i]->hypervisor, "libxl");
+        strcpy(hosts[i]->accelerator, "xen");
+        strcpy(hosts[i]->version, "4.17.7");
+        hosts[i]->guest_types = xen->types[i];
+        hosts[i]->guest_type_count = 2;
+    }
+    strcpy(xen->world.in.type, "pvh");
+    strcpy(xen->world.in.features, "1c=00002001");
+}
+
+/* The one blocker after a change of a Xen world that can move, or NULL. */
+#define XEN_BLOCKER(result, change)                                                                \
+    __extension__({                                                                                \
+        struct xen_world xen;                                                                      \
+        make_xen(&xen);                                                                            \
+        struct preflight_input *in = &xen.world.in;                                                \
+        struct preflight_host *b1 = &xen.world.hosts[0];                                           \
+        (void)in, (void)b1;                                                                        \
+        change;                                                                                    \
+        preflight_check(in, result);                                                               \
+        end_world(&xen.world);                                                                     \
+        cr_assert((result)->count <= 1, "also %s", (result)->blockers[1].message);                 \
+        (result)->count ? &(result)->blockers[0] : NULL;                                           \
+    })
+#define XEN_MOVES(change)                                                                          \
+    do {                                                                                           \
+        struct preflight_result moves;                                                             \
+        const struct blocker *none = XEN_BLOCKER(&moves, change);                                  \
+        cr_assert_null(none, "%s", none->message);                                                 \
+        preflight_result_done(&moves);                                                             \
+    } while (0)
+#define XEN_BLOCKED(symbol, about, words, remedy, change)                                          \
+    do {                                                                                           \
+        struct preflight_result stays;                                                             \
+        const struct blocker *found = XEN_BLOCKER(&stays, change);                                 \
+        cr_assert_not_null(found, "nothing instead of " #symbol);                                  \
+        cr_assert_eq(found->code, BLOCKER_##symbol, "%s", found->message);                         \
+        cr_assert_str_eq(found->object, about);                                                    \
+        cr_assert(strstr(found->message, words), "%s", found->message);                            \
+        cr_assert(strstr(found->fix, remedy), "%s", found->fix);                                   \
+        cr_assert_not(preflight_may_wait(&stays), "waiting cannot remove it");                     \
+        preflight_result_done(&stays);                                                             \
+    } while (0)
+
+Test(preflight, a_guest_type_that_the_destination_lacks)
+{
+    XEN_MOVES((void)0);
+    XEN_BLOCKED(GUEST_TYPE, "host b1", "cannot run pvh guests", "runs pvh guests",
+                b1->guest_type_count = 1);
+}
+
+Test(preflight, a_guest_whose_writes_the_source_cannot_see_moves_suspended)
+{
+    XEN_BLOCKED(VM_NOT_LIVE, "vm g1", "no shadow paging", "\"mode\": \"suspend\"",
+                strcpy(in->type, "pv"));
+    XEN_MOVES((strcpy(in->type, "pv"), in->mode = MODE_SUSPEND));
+    XEN_MOVES((strcpy(in->type, "pv"), xen.types[0][XEN_PV].is_live = true));
+    XEN_MOVES(in->mode = MODE_SUSPEND);
+}
+
+Test(preflight, cpu_features_that_are_missing_have_names)
+{
+    XEN_BLOCKED(CPU_FEATURES, "host b1", "told it has: sse3, cx16", "cpuid",
+                strcpy(xen.types[1][XEN_PVH].features, "1c=00000200"));
+    XEN_BLOCKED(CPU_FEATURES, "host b1", "told it has: cx16", "cpuid",
+                strcpy(xen.types[1][XEN_PVH].features, "1c=00000001"));
+    XEN_BLOCKED(CPU_FEATURES, "host b1", "cannot be compared", "upgrade the coordinator",
+                strcpy(in->features, "1c=00002001 9q9=1"));
+    XEN_MOVES(strcpy(in->features, "1c=00000001"));
+    XEN_MOVES(strcpy(xen.types[1][XEN_PV].features, "1c=00000001")); /* not the guest's type */
+    XEN_BLOCKED(CPU_VENDOR_DIFFERS, "host b1", "AuthenticAMD", "GenuineIntel",
+                (strcpy(b1->cpu_vendor, "AuthenticAMD"),
+                 strcpy(xen.types[1][XEN_PVH].features, "1c=00000001")));
+}
+
+Test(preflight, what_an_older_agent_does_not_tell_is_not_judged)
+{
+    XEN_MOVES(b1->guest_type_count = 0);
+    XEN_MOVES((in->source.guest_type_count = 0, in->type[0] = '\0', in->features[0] = '\0'));
+    XEN_MOVES(xen.types[1][XEN_PVH].features[0] = '\0');
+}
+
+Test(preflight, xen_does_not_go_back_to_an_older_version)
+{
+    XEN_MOVES(strcpy(b1->version, "4.17.0"));
+    XEN_MOVES(strcpy(b1->version, "4.18.1"));
+    XEN_MOVES((strcpy(in->source.version, "4.9.4"), strcpy(b1->version, "4.17.7")));
+    XEN_MOVES((strcpy(in->source.version, "4.20.0"), strcpy(b1->version, "5.0")));
+    XEN_BLOCKED(VERSION_OLDER, "host b1", "has Xen 4.16.5", "Xen 4.17 or newer",
+                strcpy(b1->version, "4.16.5"));
+    XEN_BLOCKED(VERSION_OLDER, "host b1", "has Xen 4.9.4", "Xen 4.17 or newer",
+                strcpy(b1->version, "4.9.4"));
+    XEN_BLOCKED(VERSION_OLDER, "host b1", "has Xen 3.99", "Xen 4.17 or newer",
+                strcpy(b1->version, "3.99"));
+    struct world world; /* QEMU keeps the machine types of its past */
+    struct preflight_result result;
+    make_world(&world);
+    strcpy(world.in.source.version, "8.2.0");
+    strcpy(world.hosts[0].version, "7.2.22");
+    preflight_check(&world.in, &result);
+    cr_assert_eq(result.count, 0);
+    preflight_result_done(&result);
+    end_world(&world);
+}
+
+Test(preflight, a_vm_that_holds_on_to_its_host_says_by_what)
+{
+    XEN_BLOCKED(VM_NOT_MOVABLE, "vm g1", "it has a PCI device of its host", "host a1",
+                strcpy(in->why_not, "it has a PCI device of its host"));
+}
+
 Test(preflight, room)
 {
     BLOCKED(MEMORY, "host b1", b1->memory_free_bytes = 2 * GIB - 1);
