@@ -91,7 +91,7 @@ static bool describe(struct hypervisor *hv, const char *uuid, struct domain *out
     struct domain domain = {.memory_bytes = config.memory_bytes, .vcpus = config.vcpus};
     memcpy(domain.uuid, config.uuid, sizeof domain.uuid);
     domain.name = memory_copy_text(config.name);
-    strcpy(domain.type, guest_type.type);
+    memcpy(domain.type, guest_type.type, sizeof domain.type);
     domain.state = qemu_monitor_domain_state(hv, uuid);
     copy_disks(&config, &domain);
     copy_vifs(&config, &domain);
