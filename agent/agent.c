@@ -2,6 +2,7 @@
 #include "agent/agent.h"
 
 #include "agent/coordinator_client/coordinator_client.h"
+#include "agent/domain_news.h"
 #include "agent/hypervisor/qemu/qemu.h"
 #include "agent/inventory/domain_owners.h"
 #include "agent/process/child.h"
@@ -43,6 +44,7 @@ struct agent {
     struct link_server *server;
     struct step_engine *engine;
     struct coordinator_client *client;
+    struct domain_news news;
 };
 
 static bool find_bridge(void *context, const char *network, char bridge[LIMIT_NAME + 1])
@@ -231,6 +233,23 @@ static bool start_client(struct agent *agent, struct error *err)
     return coordinator_client_start(&agent->client, &client, err);
 }
 
+/* After the steps go on: what they need of a domain comes before what its guest's end means. */
+static bool watch_domains(struct agent *agent, struct error *err)
+{
+    agent->news = (struct domain_news){
+        .client = agent->client, .engine = agent->engine, .journal = agent->journal};
+    const struct domain_watch watch = domain_news_watch(&agent->news);
+    return !agent->driver->watch || agent->driver->watch(agent->hypervisor, &watch, err);
+}
+
+static void unwatch_domains(struct agent *agent)
+{
+    struct error err;
+    if (agent->hypervisor && agent->driver->watch &&
+        !agent->driver->watch(agent->hypervisor, NULL, &err))
+        log_error("%s", err.text);
+}
+
 /* Streams can come as soon as the port is open, so what they meet must be there before. */
 static bool start(struct agent *agent, struct error *err)
 {
@@ -242,7 +261,8 @@ static bool start(struct agent *agent, struct error *err)
     return readmit_receivers(&agent->environment, err) &&
            link_listen(&agent->server, agent->config->link.address, agent->config->link.port,
                        &agent->files, dispatch_stream, &agent->environment, err) &&
-           step_engine_resume(agent->engine, err) && start_client(agent, err);
+           step_engine_resume(agent->engine, err) && start_client(agent, err) &&
+           watch_domains(agent, err);
 }
 
 static void close_transfers(struct step_environment *environment)
@@ -262,6 +282,7 @@ static void close_transfers(struct step_environment *environment)
 /* Everything that must survive is in the journal already: this only ends what runs. */
 static void stop(struct agent *agent)
 {
+    unwatch_domains(agent);
     coordinator_client_stop(agent->client);
     if (agent->engine && !step_engine_stop(agent->engine, STEPS_STOP_MS)) {
         log_info("a step goes on at the next start");

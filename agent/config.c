@@ -163,13 +163,16 @@ bool config_driver_options(const struct agent_config *config, json_t **options, 
         json_decref(object);
         return error_set(err, ERROR_INVALID, "/%s: expected an object", config->hypervisor);
     }
-    if (json_object_get(object, "run_directory") || json_object_get(object, "memory_bytes")) {
+    if (json_object_get(object, "run_directory") || json_object_get(object, "state_directory") ||
+        json_object_get(object, "memory_bytes")) {
         json_decref(object);
         return error_set(err, ERROR_INVALID,
-                         "/%s: run_directory and memory_bytes stand outside of it",
+                         "/%s: run_directory, state_directory and memory_bytes stand outside of it",
                          config->hypervisor);
     }
     json_object_set_new(object, "run_directory", json_string(config->run_directory));
+    if (strcmp(config->hypervisor, "libxl") == 0) /* what it must not forget */
+        json_object_set_new(object, "state_directory", json_string(config->state_directory));
     if (config->memory_bytes > 0)
         json_object_set_new(object, "memory_bytes", json_integer((json_int_t)config->memory_bytes));
     *options = object;

@@ -51,21 +51,25 @@ bool client_pause(struct coordinator_client *client, int ms)
     return pause_until(client, ms, never, NULL);
 }
 
-struct finished_wait {
-    const struct coordinator_client_hooks *hooks;
-    int64_t known;
+struct news_wait {
+    const struct coordinator_client *client;
+    const struct client_since *since;
 };
 
-static bool has_finished(void *context)
+/* With the lock held. */
+static bool has_news(void *context)
 {
-    const struct finished_wait *wait = context;
-    return wait->hooks->finished(wait->hooks->context) != wait->known;
+    const struct news_wait *wait = context;
+    const struct coordinator_client_hooks *hooks = &wait->client->config.hooks;
+    return wait->client->looks != wait->since->looks ||
+           hooks->finished(hooks->context) != wait->since->finished;
 }
 
-bool client_pause_unless_finished(struct coordinator_client *client, int ms, int64_t finished)
+bool client_pause_unless_news(struct coordinator_client *client, int ms,
+                              const struct client_since *since)
 {
-    struct finished_wait wait = {.hooks = &client->config.hooks, .known = finished};
-    return pause_until(client, ms, has_finished, &wait);
+    struct news_wait wait = {.client = client, .since = since};
+    return pause_until(client, ms, has_news, &wait);
 }
 
 void client_notice(struct coordinator_client *client)

@@ -14,6 +14,7 @@ struct coordinator_client {
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;
     struct inventory_slot inventory;
+    uint64_t looks;         /* asked for by coordinator_client_look */
     bool must_tell_renewal; /* of the report thread: the rest still uses the old certificate */
     pthread_t poll_thread, report_thread, inventory_thread;
 };
@@ -38,9 +39,14 @@ bool client_call_post(struct client_call *call, const char *path, const char *bo
                       struct error *err) must_check;
 /* Sleeps; false when the client stops. */
 bool client_pause(struct coordinator_client *client, int ms);
-/* The same, but not after a step ended: until the number of ended steps is not `finished`. Who
- * learns that a step ended calls client_notice. */
-bool client_pause_unless_finished(struct coordinator_client *client, int ms, int64_t finished);
+/* The same, but only until another step has ended or another look was asked for since. Who learns
+ * that a step ended calls client_notice. */
+struct client_since {
+    int64_t finished; /* steps that had ended */
+    uint64_t looks;
+};
+bool client_pause_unless_news(struct coordinator_client *client, int ms,
+                              const struct client_since *since);
 void client_notice(struct coordinator_client *client);
 
 void *client_poll_thread(void *client);

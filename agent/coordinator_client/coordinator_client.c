@@ -63,6 +63,14 @@ bool coordinator_client_start(struct coordinator_client **out,
     return true;
 }
 
+void coordinator_client_look(struct coordinator_client *client)
+{
+    pthread_mutex_lock(&client->lock);
+    client->looks++;
+    pthread_cond_broadcast(&client->changed);
+    pthread_mutex_unlock(&client->lock);
+}
+
 void coordinator_client_stop(struct coordinator_client *client)
 {
     if (client)

@@ -50,5 +50,7 @@ struct coordinator_client_config {
 bool coordinator_client_start(struct coordinator_client **out,
                               const struct coordinator_client_config *config,
                               struct error *err) must_check;
+/* The host has changed: it is looked at now, and what is new is sent at once. Does not wait. */
+void coordinator_client_look(struct coordinator_client *client);
 /* Breaks off calls that are under way, joins; NULL is fine. */
 void coordinator_client_stop(struct coordinator_client *client);

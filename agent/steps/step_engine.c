@@ -369,6 +369,16 @@ bool step_engine_is_running(struct step_engine *engine, const char *migration, e
     return is_running;
 }
 
+bool step_engine_has_domain(struct step_engine *engine, const char *domain)
+{
+    bool is_running = false;
+    pthread_mutex_lock(&engine->lock);
+    for (const struct step_run *run = engine->runs; run && !is_running; run = run->next)
+        is_running = run->is_running && strcmp(run->step.spec.domain, domain) == 0;
+    pthread_mutex_unlock(&engine->lock);
+    return is_running;
+}
+
 void step_engine_wait_change(struct step_engine *engine, int64_t deadline_ms)
 {
     struct timespec deadline = {.tv_sec = deadline_ms / 1000,

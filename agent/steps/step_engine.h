@@ -49,6 +49,8 @@ void step_engine_wait_result(struct step_engine *engine, int timeout_ms);
 void step_engine_wake(struct step_engine *engine);
 /* True when a step of that kind of the migration runs. */
 bool step_engine_is_running(struct step_engine *engine, const char *migration, enum step_kind kind);
+/* True when a step runs of a migration of that domain, at either end. */
+bool step_engine_has_domain(struct step_engine *engine, const char *domain);
 
 /* For handlers. */
 void *step_run_environment(const struct step_run *run);

@@ -6,8 +6,10 @@
 #include "agent/hypervisor/libxl/xen_hold.h"
 #include "agent/hypervisor/libxl/xen_inventory.h"
 #include "agent/hypervisor/libxl/xen_restore.h"
+#include "agent/hypervisor/libxl/xen_run.h"
 #include "agent/hypervisor/libxl/xen_save.h"
 #include "agent/hypervisor/libxl/xen_types.h"
+#include "agent/hypervisor/libxl/xen_watch.h"
 #include "base/json_table.h"
 #include "base/memory.h"
 
@@ -19,10 +21,12 @@
 
 struct options {
     char *run_directory;
+    char *state_directory;
     uint64_t memory_bytes; /* for all domains together; 0: what the host has */
 };
 static const struct json_field options_fields[] = {
     JSON_TEXT("run_directory", options, run_directory, 1, LIMIT_PATH, true),
+    JSON_TEXT("state_directory", options, state_directory, 1, LIMIT_PATH, false),
     JSON_BYTES("memory_bytes", options, memory_bytes, false),
     {0},
 };
@@ -64,8 +68,11 @@ static void driver_close(struct hypervisor *hv)
 {
     if (!hv)
         return;
+    xen_watch_close(hv);
     xen_context_close(&hv->main);
+    pthread_mutex_destroy(&hv->runs.lock);
     free(hv->run_directory);
+    free(hv->state_directory);
     free(hv);
 }
 
@@ -78,10 +85,14 @@ static bool driver_open(const json_t *json, struct hypervisor **out, struct erro
     }
     signal(SIGPIPE, SIG_IGN); /* a peer that goes away is an error of the stream, not a signal */
     struct hypervisor *hv = memory_alloc(sizeof *hv);
+    pthread_mutex_init(&hv->runs.lock, NULL);
     hv->run_directory = memory_copy_text(options.run_directory);
+    if (options.state_directory)
+        hv->state_directory = memory_copy_text(options.state_directory);
     hv->memory_limit_bytes = options.memory_bytes;
     json_release(options_fields, &options);
-    if (!xen_context_open(&hv->main, err) || !read_version(hv, err) || !xen_types_read(hv, err)) {
+    if (!xen_run_read_boot(hv->boot, err) || !xen_context_open(&hv->main, err) ||
+        !read_version(hv, err) || !xen_types_read(hv, err)) {
         driver_close(hv);
         return error_prefix(err, "libxl");
     }
@@ -133,4 +144,6 @@ __attribute__((visibility("default"))) const struct hypervisor_driver libxl_driv
     .resume = xen_save_undo,
     .destroy = driver_destroy,
     .announce = driver_announce,
+    .guest_run = xen_run_find,
+    .watch = xen_watch,
 };

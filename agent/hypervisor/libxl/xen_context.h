@@ -1,9 +1,10 @@
 /* The driver's object and its contexts of libxenlight. */
 #pragma once
 
-#include "agent/hypervisor/hypervisor.h"
+#include "agent/hypervisor/libxl/xen_restart.h"
 
 #include <libxl.h>
+#include <pthread.h>
 
 struct xen_logger {
     xentoollog_logger vtable; /* first: libxl knows the logger by it */
@@ -17,8 +18,22 @@ struct xen_context {
     libxl_ctx *ctx;
 };
 
+enum { XEN_RUNS_REMEMBERED = 64 };
+
+/* What was seen of domains; see xen_run.h. */
+struct xen_runs {
+    pthread_mutex_t lock;
+    uint32_t highest_id;
+    struct xen_ended {
+        uint32_t id;
+        enum xen_ending ending;
+    } ended[XEN_RUNS_REMEMBERED];
+    size_t next;
+};
+
 struct hypervisor {
     char *run_directory;
+    char *state_directory;       /* durable; NULL where nobody asked for `watch` */
     uint64_t memory_limit_bytes; /* for all domains together; 0: none */
     struct xen_context main;     /* for all that is short; save and restore have their own */
     int version_major, version_minor;
@@ -26,6 +41,9 @@ struct hypervisor {
     uint64_t page_bytes;
     size_t type_count; /* see xen_types.h */
     struct inventory_guest_type types[LIMIT_GUEST_TYPES];
+    char boot[XEN_BOOT_SIZE];
+    struct xen_runs runs;
+    struct xen_watch *watch; /* NULL: not begun */
 };
 
 /* Asks libxl for nothing yet but a connection to xenstored. */

@@ -2,6 +2,7 @@
 #include "agent/hypervisor/libxl/xen_domain.h"
 
 #include "agent/hypervisor/libxl/xen_disk.h"
+#include "agent/hypervisor/libxl/xen_run.h"
 #include "base/cleanup.h"
 #include "base/memory.h"
 
@@ -27,6 +28,26 @@ static enum domain_state state_of(const libxl_dominfo *info)
     }
 }
 
+static enum xen_ending ending_of(const libxl_dominfo *info)
+{
+    if (!info->shutdown)
+        return XEN_GOES_ON;
+    switch (info->shutdown_reason) {
+    case LIBXL_SHUTDOWN_REASON_SUSPEND:
+        return XEN_GOES_ON;
+    case LIBXL_SHUTDOWN_REASON_REBOOT:
+        return XEN_REBOOT;
+    case LIBXL_SHUTDOWN_REASON_CRASH:
+        return XEN_CRASH;
+    case LIBXL_SHUTDOWN_REASON_WATCHDOG:
+        return XEN_WATCHDOG;
+    case LIBXL_SHUTDOWN_REASON_SOFT_RESET:
+        return XEN_SOFT_RESET;
+    default:
+        return XEN_POWEROFF;
+    }
+}
+
 static enum xen_type type_of(libxl_domain_type type)
 {
     if (type == LIBXL_DOMAIN_TYPE_HVM)
@@ -41,6 +62,7 @@ static void describe(const libxl_dominfo *info, struct xen_domain *out)
         .type = type_of(info->domain_type),
         .is_paused = info->paused,
         .is_suspended = info->shutdown && info->shutdown_reason == LIBXL_SHUTDOWN_REASON_SUSPEND,
+        .ending = ending_of(info),
         .state = state_of(info),
         .memory_bytes = info->max_memkb << 10,
     };
@@ -57,9 +79,13 @@ bool xen_domain_list(struct hypervisor *hv, struct xen_domain **out, size_t *cou
         return xen_failed(ERROR_FAIL, err, "listing the domains");
     struct xen_domain *domains = memory_array((size_t)found + 1, sizeof *domains);
     size_t kept = 0;
-    for (int i = 0; i < found; i++)
-        if (infos[i].domid != 0 && !infos[i].dying)
-            describe(&infos[i], &domains[kept++]);
+    for (int i = 0; i < found; i++) {
+        if (infos[i].domid == 0)
+            continue;
+        describe(&infos[i], &domains[kept]);
+        xen_run_note(hv, &domains[kept]);
+        kept += !infos[i].dying;
+    }
     libxl_dominfo_list_free(infos, found);
     *out = domains;
     *count = kept;

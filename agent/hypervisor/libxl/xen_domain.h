@@ -10,6 +10,7 @@ struct xen_domain {
     enum xen_type type;
     bool is_paused;    /* by the toolstack */
     bool is_suspended; /* by itself, asked to by a save */
+    enum xen_ending ending;
     enum domain_state state;
     uint64_t memory_bytes;
 };

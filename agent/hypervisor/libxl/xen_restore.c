@@ -5,6 +5,7 @@
 #include "agent/hypervisor/libxl/xen_cpu.h"
 #include "agent/hypervisor/libxl/xen_envelope.h"
 #include "agent/hypervisor/libxl/xen_hold.h"
+#include "agent/hypervisor/libxl/xen_mark.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -119,12 +120,16 @@ static bool build(const char *text, int fd, struct error *err)
     return is_built;
 }
 
+/* From its first moment on the domain is one whose end the guard looks after: no daemon of xl does
+ * so here. */
 static bool check_built(struct hypervisor *hv, const char *uuid, struct error *err)
 {
     struct xen_domain domain;
     if (!xen_domain_find(hv, uuid, &domain, err))
         return false;
-    return domain.is_paused || error_set(err, ERROR_INTERNAL, "the restored domain is not paused");
+    if (!domain.is_paused)
+        return error_set(err, ERROR_INTERNAL, "the restored domain is not paused");
+    return xen_mark_set(&domain, XEN_MARK_GUARDED, err);
 }
 
 bool xen_restore(struct hypervisor *hv, const char *uuid, const char *config,

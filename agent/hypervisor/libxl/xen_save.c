@@ -15,7 +15,7 @@
  */
 #include "agent/hypervisor/libxl/xen_save.h"
 
-#include "agent/hypervisor/libxl/xen_domain.h"
+#include "agent/hypervisor/libxl/xen_mark.h"
 #include "agent/hypervisor/libxl/xen_types.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -125,6 +125,13 @@ static bool call_hook(struct save *save, struct error *err)
     return stop_qemu(save, err) && save->hooks->on_suspended(save->hooks->context, err);
 }
 
+/* The only shutdown that a save wants is a suspension. */
+static bool check_goes_on(const struct xen_domain *now, struct error *err)
+{
+    return now->ending == XEN_GOES_ON || error_set(err, ERROR_GUEST_ENDED, "the guest %s meanwhile",
+                                                   xen_ending_words[now->ending]);
+}
+
 /* What has happened meanwhile? */
 static void look(struct save *save)
 {
@@ -133,6 +140,8 @@ static void look(struct save *save)
     if (save->is_hook_called || save->is_aborted)
         return;
     if (!xen_domain_look(save->hv, save->domain.id, &now, &why)) {
+        fail_save(save, &why);
+    } else if (!check_goes_on(&now, &why)) {
         fail_save(save, &why);
     } else if (now.is_suspended) {
         if (!call_hook(save, &why))
@@ -197,7 +206,7 @@ static bool run(struct save *save, int fd, struct error *err)
 static bool finish(struct save *save, struct error *err)
 {
     struct xen_domain now;
-    if (!xen_domain_look(save->hv, save->domain.id, &now, err))
+    if (!xen_domain_look(save->hv, save->domain.id, &now, err) || !check_goes_on(&now, err))
         return false;
     if (!now.is_suspended)
         return error_set(err, ERROR_INTERNAL, "the domain is not suspended after its save");
@@ -228,7 +237,7 @@ static bool open_parts(struct save *save, const char *uuid, struct error *err)
     return true;
 }
 
-/* Also right when the domain vanished: it is not suspended. */
+/* Also right when the domain vanished or its guest ended: it is not suspended. */
 static bool suspends_late(struct hypervisor *hv, uint32_t id)
 {
     struct xen_domain now;
@@ -237,7 +246,7 @@ static bool suspends_late(struct hypervisor *hv, uint32_t id)
     for (;;) {
         if (!xen_domain_look(hv, id, &now, &why))
             return false;
-        if (now.is_suspended || clock_monotonic_ms() >= deadline)
+        if (now.is_suspended || now.ending != XEN_GOES_ON || clock_monotonic_ms() >= deadline)
             return now.is_suspended;
         clock_sleep_ms(LATE_SUSPEND_TICK_MS);
     }
@@ -261,15 +270,29 @@ bool xen_save(struct hypervisor *hv, const char *uuid, bool is_live, int fd,
 
 /* -- resume */
 
+/* A daemon of xl that saw the suspension has ended: from now on the guard looks after the domain. A
+ * guest without one is still better than none. */
+static void take_over(const struct xen_domain *domain)
+{
+    enum xen_mark mark;
+    struct error err;
+    if (!xen_mark_get(domain, &mark, &err) ||
+        (mark == XEN_UNMARKED && !xen_mark_set(domain, XEN_MARK_RESUMED, &err)))
+        log_error("domain %s: nobody will act on the end of its guest: %s", domain->uuid, err.text);
+}
+
 /* The guest continues as if its suspension had been cancelled; libxl continues an HVM domain's QEMU
- * itself, and the others' block layer is ours. */
+ * itself, and the others' block layer is ours. One that has ended has nothing to continue. */
 static bool undo(struct hypervisor *hv, const struct xen_domain *domain, struct error *err)
 {
+    if (domain->ending != XEN_GOES_ON)
+        return true;
     if (domain->type != XEN_HVM && xen_domain_has_qemu(domain->id) &&
         !xen_domain_tell_qemu(hv, domain->id, "cont", err))
         return false;
     if (!suspends_late(hv, domain->id))
         return true;
+    take_over(domain);
     xen_begin();
     int rc = libxl_domain_resume(hv->main.ctx, domain->id, 1, NULL);
     return !rc || xen_failed(rc, err, "libxl's resume");
