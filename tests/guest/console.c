@@ -79,6 +79,14 @@ static void verify(void)
         writer_run();
 }
 
+/* A panic of the kernel, in the middle of whatever the writers do. */
+static void crash(void)
+{
+    int fd = open("/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, "c", 1) != 1)
+        console_say("UNKNOWN crash: no sysrq");
+}
+
 static void obey(const char *line)
 {
     int number;
@@ -107,6 +115,8 @@ static void obey(const char *line)
     } else if (strcmp(line, "reboot") == 0) {
         writer_stop();
         reboot(RB_AUTOBOOT);
+    } else if (strcmp(line, "crash") == 0) {
+        crash();
     } else {
         console_say("UNKNOWN %s", line);
     }
