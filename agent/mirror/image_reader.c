@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { START_MS = 2000, STOP_MS = 100, CHECK_MS = 600000, CHECK_OUTPUT = 1 << 20 };
+enum { START_MS = 10000, STOP_MS = 100, CHECK_MS = 600000, CHECK_OUTPUT = 1 << 20 };
 
 static const char *driver_of(enum image_format format)
 {
