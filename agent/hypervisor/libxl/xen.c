@@ -72,7 +72,7 @@ static void driver_close(struct hypervisor *hv)
     xen_context_close(&hv->main);
     pthread_mutex_destroy(&hv->runs.lock);
     free(hv->run_directory);
-    free(hv->state_directory);
+    free(hv->restarts);
     free(hv);
 }
 
@@ -88,7 +88,7 @@ static bool driver_open(const json_t *json, struct hypervisor **out, struct erro
     pthread_mutex_init(&hv->runs.lock, NULL);
     hv->run_directory = memory_copy_text(options.run_directory);
     if (options.state_directory)
-        hv->state_directory = memory_copy_text(options.state_directory);
+        hv->restarts = memory_format("%s/restarts", options.state_directory);
     hv->memory_limit_bytes = options.memory_bytes;
     json_release(options_fields, &options);
     if (!xen_run_read_boot(hv->boot, err) || !xen_context_open(&hv->main, err) ||

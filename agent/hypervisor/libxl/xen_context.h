@@ -33,7 +33,7 @@ struct xen_runs {
 
 struct hypervisor {
     char *run_directory;
-    char *state_directory;       /* durable; NULL where nobody asked for `watch` */
+    char *restarts; /* the folder of xen_restart.h, durable; NULL: no `watch` is possible */
     uint64_t memory_limit_bytes; /* for all domains together; 0: none */
     struct xen_context main;     /* for all that is short; save and restore have their own */
     int version_major, version_minor;

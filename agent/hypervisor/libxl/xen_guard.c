@@ -106,12 +106,12 @@ static bool build(struct xen_guard *guard, struct xen_restart *restart, struct e
     restart->new_id = xen_run_next_id(hv);
     restart->is_built = false;
     if (!xen_restart_config(restart, &config, err) ||
-        !xen_restart_write(guard->folder, restart, err) || !create(config, err) ||
+        !xen_restart_write(guard->hv->restarts, restart, err) || !create(config, err) ||
         !xen_domain_find(hv, restart->uuid, &domain, err) ||
         !xen_mark_set(&domain, XEN_MARK_GUARDED, err))
         return false;
     restart->is_built = true;
-    return xen_restart_write(guard->folder, restart, err);
+    return xen_restart_write(guard->hv->restarts, restart, err);
 }
 
 static bool start(struct xen_guard *guard, const struct xen_restart *restart, struct error *err)
@@ -151,7 +151,7 @@ static bool finish(struct xen_guard *guard, struct xen_restart *restart, struct 
     bool is_over = strcmp(restart->boot, guard->hv->boot) != 0;
     return (is_over || clear_away(guard->hv, restart, &is_over, err)) &&
            (is_over || make_new(guard, restart, err)) &&
-           xen_restart_remove(guard->folder, restart->uuid, err);
+           xen_restart_remove(guard->hv->restarts, restart->uuid, err);
 }
 
 static void note_failure(struct xen_guard *guard, const char *uuid, const struct error *err)
@@ -166,11 +166,11 @@ static void finish_all(struct xen_guard *guard)
     auto_free char(*uuids)[UUID_SIZE] = NULL;
     size_t count = 0;
     struct error err;
-    if (!xen_restart_list(guard->folder, &uuids, &count, &err))
+    if (!xen_restart_list(guard->hv->restarts, &uuids, &count, &err))
         note_failure(guard, "?", &err);
     for (size_t i = 0; i < count; i++) {
         auto_xen_restart struct xen_restart restart = {0};
-        if (!xen_restart_read(guard->folder, uuids[i], &restart, &err) ||
+        if (!xen_restart_read(guard->hv->restarts, uuids[i], &restart, &err) ||
             !finish(guard, &restart, &err))
             note_failure(guard, uuids[i], &err);
     }
@@ -192,11 +192,13 @@ static bool has_waited(struct xen_guard *guard, uint32_t id)
 static bool begin_restart(struct xen_guard *guard, const struct xen_domain *domain,
                           const char *config, bool keeps_old, struct error *err)
 {
-    struct xen_restart restart = {
-        .old_id = (int)domain->id, .keeps_old = keeps_old, .config = (char *)config};
+    struct xen_restart restart = {.old_id = (int)domain->id,
+                                  .keeps_old = keeps_old,
+                                  .memory_bytes = domain->memory_bytes,
+                                  .config = (char *)config};
     memcpy(restart.uuid, domain->uuid, sizeof restart.uuid);
     memcpy(restart.boot, guard->hv->boot, sizeof restart.boot);
-    return xen_restart_write(guard->folder, &restart, err) && finish(guard, &restart, err);
+    return xen_restart_write(guard->hv->restarts, &restart, err) && finish(guard, &restart, err);
 }
 
 static bool act(struct xen_guard *guard, const struct xen_domain *domain, struct error *err)

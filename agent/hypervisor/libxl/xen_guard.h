@@ -15,7 +15,6 @@ enum { XEN_GUARD_WAITING = 64 };
 
 struct xen_guard {
     struct hypervisor *hv;
-    char *folder; /* of the records */
     /* No migration needs the domain as it is. */
     bool (*may_restart)(void *context, const char *uuid);
     void *context;

@@ -150,16 +150,76 @@ static bool describe(struct hypervisor *hv, const struct xen_domain *from, struc
     return true;
 }
 
+static bool has_domain(const struct domain_list *list, const char *uuid)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->items[i].uuid, uuid) == 0)
+            return true;
+    return false;
+}
+
+static bool describe_restarting(struct hypervisor *hv, const char *uuid, struct domain *out)
+{
+    static const struct xen_domain nowhere = {0};
+    auto_xen_restart struct xen_restart restart = {0};
+    auto_xen_config struct xen_config config = {0};
+    struct error why;
+    if (!xen_restart_read(hv->restarts, uuid, &restart, &why) ||
+        strcmp(restart.boot, hv->boot) != 0 || !xen_config_parse(restart.config, &config, &why))
+        return false;
+    *out = (struct domain){.state = DOMAIN_HALTED,
+                           .memory_bytes = restart.memory_bytes,
+                           .vcpus = config.vcpus,
+                           .name = take(config.name),
+                           .why_not = "its guest is being started again"};
+    memcpy(out->uuid, uuid, sizeof out->uuid);
+    snprintf(out->type, sizeof out->type, "%s", xen_type_names[config.type]);
+    describe_parts(&nowhere, &config, out);
+    return true;
+}
+
+/* Guests between an old domain and a new one: VMs of this host all the same, whose images are in
+ * use. */
+static void list_restarting(struct hypervisor *hv, struct domain_list *out)
+{
+    auto_free char(*uuids)[UUID_SIZE] = NULL;
+    size_t count = 0;
+    struct error why;
+    if (!hv->restarts || !xen_restart_list(hv->restarts, &uuids, &count, &why))
+        return;
+    out->items = memory_array(count + 1, sizeof *out->items);
+    for (size_t i = 0; i < count; i++)
+        if (describe_restarting(hv, uuids[i], &out->items[out->count]))
+            out->count++;
+}
+
+static void take_absent(struct domain_list *list, struct domain_list *restarting)
+{
+    list->items =
+        memory_resize(list->items, list->count + restarting->count + 1, sizeof *list->items);
+    for (size_t i = 0; i < restarting->count && list->count < LIMIT_DOMAINS; i++) {
+        struct domain *domain = &restarting->items[i];
+        if (has_domain(list, domain->uuid))
+            continue;
+        list->items[list->count++] = *domain;
+        *domain = (struct domain){0};
+    }
+}
+
+/* The restarts before the domains: one that ends in between is then seen as the new domain. */
 bool xen_inventory_list(struct hypervisor *hv, struct domain_list *out, struct error *err)
 {
+    __attribute__((cleanup(domain_list_done))) struct domain_list restarting = {0};
     auto_free struct xen_domain *domains = NULL;
     size_t count;
+    list_restarting(hv, &restarting);
     if (!xen_domain_list(hv, &domains, &count, err))
         return false;
     struct domain_list list = {.items = memory_array(count + 1, sizeof *list.items)};
     for (size_t i = 0; i < count && list.count < LIMIT_DOMAINS; i++)
         if (describe(hv, &domains[i], &list.items[list.count]))
             list.count++;
+    take_absent(&list, &restarting);
     *out = list;
     return true;
 }

@@ -20,6 +20,7 @@ static const struct json_field fields[] = {
     JSON_INT("new_id", xen_restart, new_id, 0, XEN_ID_LAST, true),
     JSON_BOOL("is_built", xen_restart, is_built, true),
     JSON_BOOL("keeps_old", xen_restart, keeps_old, true),
+    JSON_BYTES("memory_bytes", xen_restart, memory_bytes, true),
     {JSON_ROW("config", xen_restart, config, JSON_FIELD_ANY, true), .max = CONFIG_LIMIT},
     {0},
 };

@@ -14,6 +14,7 @@ struct xen_restart {
     int new_id;               /* chosen before it is created; 0: not yet */
     bool is_built;            /* the new domain is whole: it is only to be unpaused */
     bool keeps_old;           /* under another name and UUID */
+    uint64_t memory_bytes;    /* of the domain */
     char *config;             /* libxl's JSON */
 };
 

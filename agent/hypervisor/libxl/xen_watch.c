@@ -180,10 +180,7 @@ static struct xen_watch *watch_new(struct hypervisor *hv)
     pthread_mutex_init(&watch->call_lock, NULL);
     watch->hv = hv;
     watch->stop_fd = eventfd(0, EFD_CLOEXEC);
-    watch->guard = (struct xen_guard){.hv = hv,
-                                      .folder = memory_format("%s/restarts", hv->state_directory),
-                                      .may_restart = ask_may_restart,
-                                      .context = watch};
+    watch->guard = (struct xen_guard){.hv = hv, .may_restart = ask_may_restart, .context = watch};
     return watch;
 }
 
@@ -195,7 +192,6 @@ static void watch_free(struct xen_watch *watch)
     pthread_cond_destroy(&watch->changed);
     pthread_mutex_destroy(&watch->lock);
     pthread_mutex_destroy(&watch->call_lock);
-    free(watch->guard.folder);
     free(watch);
 }
 
@@ -227,7 +223,7 @@ bool xen_watch(struct hypervisor *hv, const struct domain_watch *calls, struct e
     }
     if (hv->watch)
         return error_set(err, ERROR_CONFLICT, "the domains are watched already");
-    if (!hv->state_directory)
+    if (!hv->restarts)
         return error_set(err, ERROR_INVALID, "libxl: state_directory is missing");
     struct xen_watch *watch = watch_new(hv);
     watch->calls = *calls;

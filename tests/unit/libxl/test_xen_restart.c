@@ -44,6 +44,7 @@ static void write_record(const char *config)
                                         .old_id = 7,
                                         .new_id = 9,
                                         .is_built = true,
+                                        .memory_bytes = 128 << 20,
                                         .config = (char *)config};
     cr_assert(xen_restart_write(folder, &restart, &err), "%s", err.text);
 }
@@ -74,6 +75,7 @@ Test(xen_restart, is_read_as_it_was_written)
     cr_assert_eq(found.old_id, 7);
     cr_assert_eq(found.new_id, 9);
     cr_assert(found.is_built && !found.keeps_old);
+    cr_assert_eq(found.memory_bytes, 128 << 20);
     json_auto_t *before = json_loads(config, 0, NULL), *after = json_loads(found.config, 0, NULL);
     cr_assert(json_equal(before, after));
 }
@@ -90,8 +92,10 @@ Test(xen_restart, that_is_damaged_is_refused)
 {
     must_be_refused(DOMAIN, "");
     must_be_refused(DOMAIN, "{\"uuid\": \"" DOMAIN "\"}");
-    must_be_refused(DOMAIN, "{\"uuid\": \"" DOMAIN "\", \"boot\": \"b\", \"old_id\": 0, \"new_id\""
-                            ": 0, \"is_built\": false, \"keeps_old\": false, \"config\": {}}");
+    must_be_refused(
+        DOMAIN,
+        "{\"uuid\": \"" DOMAIN "\", \"boot\": \"b\", \"old_id\": 0, \"new_id\""
+        ": 0, \"is_built\": false, \"keeps_old\": false, \"memory_bytes\": 1, \"config\": {}}");
     write_record("{}");
     auto_free char *path = memory_format("%s/%s", folder, DOMAIN);
     auto_free char *text = NULL;
