@@ -327,6 +327,19 @@ def test_a_failed_step_aborts_and_names_the_cause(world, role, kind):
     assert world.leftovers() == []
 
 
+def test_a_guest_that_ended_ends_the_migration_whatever_the_destination_met(world):
+    migration = world.to_handing_off()
+    world.b1.failed(world.b1.take("receive"), "internal", "the stream broke off",
+                    verdict="abandoned")
+    world.a1.failed(world.a1.take("handoff"), "guest-ended", "the guest rebooted",
+                    verdict="abandoned")
+    assert world.state(migration) == "aborting"
+    world.finish_abort(migration, "failed")
+    error = world.show(migration)["error"]
+    assert error == {"code": "guest-ended", "message": "handoff: the guest rebooted"}
+    assert world.leftovers() == []
+
+
 def test_an_abandoned_handoff_is_tried_again_with_a_new_epoch(world):
     migration = world.to_handing_off()
     world.b1.take("receive")
