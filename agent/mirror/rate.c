@@ -4,27 +4,41 @@
 /* A limited copy sends in bursts of at most this much time's worth. */
 enum { BURST_US = 50000 };
 
+static double rate_per_us(const struct rate_limit *limit)
+{
+    return (double)limit->bytes_per_s / 1e6;
+}
+
+/* Takes in what came since the last look, at the rate that held until now. */
+static void refill(struct rate_limit *limit, int64_t now_us)
+{
+    double rate = rate_per_us(limit);
+    double credit = (double)limit->credit_bytes + (double)(now_us - limit->filled_at_us) * rate;
+    if (credit > BURST_US * rate)
+        credit = BURST_US * rate;
+    limit->credit_bytes = (int64_t)credit;
+    limit->filled_at_us = now_us;
+}
+
 void rate_limit_set(struct rate_limit *limit, uint64_t bytes_per_s, int64_t now_us)
 {
-    if (limit->bytes_per_s == 0)
+    if (limit->bytes_per_s == 0) {
         limit->credit_bytes = 0;
+        limit->filled_at_us = now_us;
+    } else {
+        refill(limit, now_us);
+    }
     limit->bytes_per_s = bytes_per_s;
-    limit->filled_at_us = now_us;
 }
 
 int rate_limit_wait_ms(struct rate_limit *limit, int64_t now_us)
 {
     if (limit->bytes_per_s == 0)
         return 0;
-    double rate = (double)limit->bytes_per_s / 1e6;
-    double credit = (double)limit->credit_bytes + (double)(now_us - limit->filled_at_us) * rate;
-    if (credit > BURST_US * rate)
-        credit = BURST_US * rate;
-    limit->credit_bytes = (int64_t)credit;
-    limit->filled_at_us = now_us;
+    refill(limit, now_us);
     if (limit->credit_bytes >= 0)
         return 0;
-    double wait_ms = -credit / rate / 1000;
+    double wait_ms = (double)-limit->credit_bytes / rate_per_us(limit) / 1000;
     return wait_ms > 1000 ? 1000 : (int)wait_ms + 1;
 }
 

@@ -32,6 +32,24 @@ Test(rate_limit, holds_to_the_rate_over_time)
     cr_assert_lt(sent, 102 * MIB);
 }
 
+Test(rate_limit, holds_to_the_rate_when_it_is_set_more_often_than_asked)
+{
+    struct rate_limit limit = {0};
+    uint64_t sent = 0;
+    rate_limit_set(&limit, 10 * MIB, 0);
+    for (int64_t now_us = 0; now_us < 10000000; now_us += 50000) {
+        rate_limit_set(&limit, 10 * MIB, now_us);
+        if (now_us % 200000 != 0)
+            continue;
+        while (rate_limit_wait_ms(&limit, now_us) == 0) {
+            rate_limit_spend(&limit, 2 * MIB);
+            sent += 2 * MIB;
+        }
+    }
+    cr_assert_gt(sent, 98 * MIB);
+    cr_assert_lt(sent, 104 * MIB);
+}
+
 Test(rate_limit, an_idle_time_is_not_saved_up)
 {
     struct rate_limit limit = {0};
