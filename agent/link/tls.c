@@ -105,20 +105,28 @@ static int select_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
     return SSL_TLSEXT_ERR_OK;
 }
 
+/* AES is the fastest where the processor has instructions for it, and by far the slowest where not:
+ * then ChaCha20 comes first, and a server follows a client that says so. */
+static const char *suites(void)
+{
+    return __builtin_cpu_supports("aes")
+               ? "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+               : "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384";
+}
+
 /* No tickets and no cache: each connection proves its certificate anew. */
 static bool harden(SSL_CTX *context, enum tls_side side)
 {
     int verify = SSL_VERIFY_PEER | (side == TLS_ACCEPTS ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0);
     SSL_CTX_set_verify(context, verify, NULL);
     SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE |
-                                     SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+                                     SSL_OP_PRIORITIZE_CHACHA | SSL_OP_NO_COMPRESSION |
+                                     SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_alpn_select_cb(context, select_protocol, NULL);
     return SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) &&
            SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) &&
-           SSL_CTX_set_num_tickets(context, 0) &&
-           SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"
-                                             "TLS_CHACHA20_POLY1305_SHA256") &&
+           SSL_CTX_set_num_tickets(context, 0) && SSL_CTX_set_ciphersuites(context, suites()) &&
            SSL_CTX_set_alpn_protos(context, protocol, PROTOCOL_SIZE) == 0;
 }
 
