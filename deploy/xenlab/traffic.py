@@ -11,7 +11,8 @@ from . import network
 
 PING_INTERVAL_S = 0.2
 SUBNETS = ("lan", "back")  # of a guest's VIFs, in their order
-ETH_P_ARP = 0x0806
+ETH_P_ALL = 3  # what a bridge takes is seen by no other kind of listener
+ETH_P_ARP = b"\x08\x06"
 
 
 def address(guest, vif=0):
@@ -57,14 +58,14 @@ class Announcements:
         self.address = socket.inet_aton(address(guest, vif))
         self.count = 0
         self._is_ended = False
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ARP))
-        self._socket.bind((network.tap(host.name, SUBNETS[vif]), ETH_P_ARP))
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        self._socket.bind((network.tap(host.name, SUBNETS[vif]), ETH_P_ALL))
         self._socket.settimeout(0.2)
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
     def _is_one(self, frame):
         """RFC 826; gratuitous: it asks for, or tells of, the sender's own address."""
-        if len(frame) < 42:
+        if len(frame) < 42 or frame[12:14] != ETH_P_ARP:
             return False
         sender_mac, sender, _, target = struct.unpack_from("!6s4s6s4s", frame, 22)
         return sender_mac == self.mac and sender == target == self.address
