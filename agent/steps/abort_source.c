@@ -2,7 +2,21 @@
  * past the point of no return. */
 #include "agent/steps/handlers.h"
 
+#include "agent/mirror/guest_run.h"
 #include "base/failpoint.h"
+
+/* A guest that has ended has nothing to be resumed. */
+static bool has_guest_ended(const struct step_environment *environment,
+                            const struct migration_spec *spec)
+{
+    const struct guest guest = {.driver = environment->handoff.driver,
+                                .hypervisor = environment->handoff.hypervisor,
+                                .journal = environment->handoff.journal,
+                                .migration = spec->migration,
+                                .domain = spec->domain};
+    struct error why;
+    return !guest_run_check(&guest, &why) && why.code == ERROR_GUEST_ENDED;
+}
 
 /* A handoff that was begun may have left the domain suspended. The record goes first: after it
  * nothing can release this epoch any more. */
@@ -20,8 +34,10 @@ static bool resume_domain(struct step_environment *environment, const struct mig
     return journal_put_handoff(environment->handoff.journal, &record, err) &&
            failpoint("abort-source.abandoned", err) &&
            step_find_domain(environment, spec->domain, &is_here, &state, err) &&
-           (!is_here || environment->handoff.driver->resume(environment->handoff.hypervisor,
-                                                            spec->domain, err));
+           (!is_here ||
+            environment->handoff.driver->resume(environment->handoff.hypervisor, spec->domain,
+                                                err) ||
+            has_guest_ended(environment, spec));
 }
 
 bool step_abort_source(struct step_run *run, const struct step *step, struct step_result *result,

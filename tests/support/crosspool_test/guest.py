@@ -160,6 +160,9 @@ class Console:
     def poweroff(self):
         self.connection.sendall(b"poweroff\n")
 
+    def reboot(self):
+        self.connection.sendall(b"reboot\n")
+
 
 class Ticks:
     """Records the guest's ticks at every host it may run on, in one list of (time, number, folder).
@@ -347,3 +350,6 @@ class Guest:
 
     def poweroff(self):
         self.console.poweroff()
+
+    def reboot(self):
+        self.console.reboot()
