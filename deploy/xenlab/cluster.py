@@ -113,13 +113,14 @@ class XenCluster(Migrations):
              is_full=False, **options):
         """A guest at host `name` that writes to all its disks, (format, MiB), as soon as the
         coordinator lists it as running. is_full: the disks are random from end to end. Options as
-        in tests/guest/README.md; `rate` is 20 unless told."""
+        in tests/guest/README.md; unless told one writer for each disk, 20 writes a second."""
         host = self.agents[name].host
         number = next(self.numbers)
         environment = {"DISKS": " ".join(f"{form}:{mib}" for form, mib in disks),
                        "BRIDGES": " ".join(bridges or agents.BRIDGES.values()),
                        "FILL": "1" if is_full else ""}
-        words = " ".join(f"guest.{key}={value}" for key, value in {"rate": 20, **options}.items())
+        words = " ".join(f"guest.{key}={value}" for key, value in
+                         {"writers": 1, "rate": 20, **options}.items())
         host.run(" ".join([*(f"{key}='{value}'" for key, value in environment.items()),
                            f"/lab/guest/create {kind} {guest} {number} {words}"]), timeout=400)
         vm = self.vm(guest, self.pool_of(name), timeout=120, state="running")

@@ -177,7 +177,7 @@ def test_the_guest_ends_or_begins_anew(cluster, own_name, command, phase):
     time.sleep(3)
     move.release()
     ended = cluster.wait_end(move.id, LIMIT_S)
-    assert ended["state"] == "failed", ended
+    assert ended["state"] == "failed" and ended["error"]["code"] == "guest-ended", ended
     cluster.wait_no_leftovers(120)
     cluster.assert_clean(move.destination)
     cluster.assert_clean(move.source, 2)
