@@ -5,6 +5,7 @@
 #include "agent/hypervisor/libxl/xen_run.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 
 #include <libxl_uuid.h>
@@ -107,7 +108,7 @@ static bool build(struct xen_guard *guard, struct xen_restart *restart, struct e
     restart->is_built = false;
     if (!xen_restart_config(restart, &config, err) ||
         !xen_restart_write(guard->hv->restarts, restart, err) || !create(config, err) ||
-        !xen_domain_find(hv, restart->uuid, &domain, err) ||
+        !failpoint("guard.created", err) || !xen_domain_find(hv, restart->uuid, &domain, err) ||
         !xen_mark_set(&domain, XEN_MARK_GUARDED, err))
         return false;
     restart->is_built = true;
@@ -149,8 +150,10 @@ static bool make_new(struct xen_guard *guard, struct xen_restart *restart, struc
 static bool finish(struct xen_guard *guard, struct xen_restart *restart, struct error *err)
 {
     bool is_over = strcmp(restart->boot, guard->hv->boot) != 0;
-    return (is_over || clear_away(guard->hv, restart, &is_over, err)) &&
-           (is_over || make_new(guard, restart, err)) &&
+    return (is_over ||
+            (failpoint("guard.recorded", err) && clear_away(guard->hv, restart, &is_over, err))) &&
+           (is_over || (failpoint("guard.cleared", err) && make_new(guard, restart, err))) &&
+           failpoint("guard.started", err) &&
            xen_restart_remove(guard->hv->restarts, restart->uuid, err);
 }
 
