@@ -90,6 +90,21 @@ static bool check(struct hypervisor *hv, const char *uuid, const struct xen_enve
            check_cpu(&envelope->features, &host, err) && check_map(map, err);
 }
 
+/* The guest runs without them, until it reboots. */
+static void warn_of_missing_files(const char *uuid, const char *config)
+{
+    static const char *const members[] = {"kernel", "ramdisk"};
+    json_auto_t *root = json_loads(config, 0, NULL);
+    const json_t *built = json_object_get(root, "b_info");
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+        const char *path = json_string_value(json_object_get(built, members[i]));
+        if (path && *path && access(path, R_OK) < 0)
+            log_warning("domain %s: its %s %s is not on this host: a guest that reboots here "
+                        "cannot be started again",
+                        uuid, members[i], path);
+    }
+}
+
 /* -- building */
 
 static bool create(struct xen_context *context, libxl_domain_config *config, int fd,
@@ -141,6 +156,7 @@ bool xen_restore(struct hypervisor *hv, const char *uuid, const char *config,
     if (!xen_envelope_decode(config, &envelope, err) || !check(hv, uuid, &envelope, map, err) ||
         !xen_config_map(envelope.config, map, &mapped, err) || !xen_hold_forget(hv, uuid, err))
         return error_prefix(err, "restoring domain %s", uuid);
+    warn_of_missing_files(uuid, mapped);
     if (build(mapped, fd, err) && check_built(hv, uuid, err))
         return true;
     if (!xen_domain_destroy(hv, uuid, &second))

@@ -298,6 +298,20 @@ Test(step_engine, abort_stops_and_joins_the_steps_of_its_migration_only)
     cr_expect_not(is_cancelling(STEP_2));
 }
 
+/* make_step names the domain. */
+Test(step_engine, has_a_domain_as_long_as_a_step_of_it_runs)
+{
+    handlers[STEP_RECEIVE] = wait_long;
+    accept_step(STEP_1, STEP_RECEIVE, MIGRATION_A);
+    wait_for(&begun, 1);
+    cr_expect(step_engine_has_domain(engine, MIGRATION_B));
+    cr_expect_not(step_engine_has_domain(engine, MIGRATION_A));
+    step_engine_cancel(engine, STEP_1);
+    wait_result(STEP_1);
+    while (step_engine_has_domain(engine, MIGRATION_B)) /* its thread ends after the result */
+        clock_sleep_ms(2);
+}
+
 static bool wait_stubbornly(struct step_run *run, const struct step *step,
                             struct step_result *result, struct error *error)
 {
