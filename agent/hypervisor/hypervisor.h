@@ -158,7 +158,7 @@ struct hypervisor_driver {
     bool (*announce)(struct hypervisor *hv, const char *uuid,
                      struct error *err); /* MACs to switches */
 
-    /* The two below are optional (NULL). */
+    /* What is below is optional (NULL). */
 
     /* The run `id` of the domain's guest and how it ended, if it did; with "" the present one,
      * ERROR_NOT_FOUND when the domain is not here. */
@@ -167,6 +167,9 @@ struct hypervisor_driver {
     /* Watches the domains, and where the driver is in charge of what a guest's end means, acts on
      * it. NULL ends that: afterwards nothing is called any more. */
     bool (*watch)(struct hypervisor *hv, const struct domain_watch *watch, struct error *err);
+    /* The domain is another host's for good: nothing shall start it here at the next boot. Tries,
+     * and logs what it cannot do. */
+    void (*forget)(struct hypervisor *hv, const char *uuid, const char *name);
 };
 
 extern const struct hypervisor_driver qemu_driver;

@@ -84,6 +84,16 @@ static bool finish_transfer(struct step_environment *environment, const struct m
     return is_done;
 }
 
+/* What may start it again goes first: the host may die in the middle of the rest. */
+static bool remove_domain(struct step_environment *environment, const struct migration_spec *spec,
+                          struct error *err)
+{
+    const struct handoff_environment *handoff = &environment->handoff;
+    if (handoff->driver->forget)
+        handoff->driver->forget(handoff->hypervisor, spec->domain, spec->name);
+    return handoff->driver->destroy(handoff->hypervisor, spec->domain, err);
+}
+
 bool step_clean_source(struct step_run *run, const struct step *step, struct step_result *result,
                        struct error *err)
 {
@@ -95,8 +105,7 @@ bool step_clean_source(struct step_run *run, const struct step *step, struct ste
         return false;
     bool is_done =
         is_over ||
-        (failpoint("clean-source.begins", err) &&
-         environment->handoff.driver->destroy(environment->handoff.hypervisor, spec->domain, err) &&
+        (failpoint("clean-source.begins", err) && remove_domain(environment, spec, err) &&
          finish_transfer(environment, spec, err) && delete_disks(environment, spec, err));
     return is_done && journal_forget(environment->handoff.journal, spec->migration, err);
 }

@@ -1,6 +1,7 @@
 /* The driver's table, its beginning and end, and the operations that are short. */
 #include "agent/hypervisor/libxl/xen.h"
 
+#include "agent/hypervisor/libxl/xen_autostart.h"
 #include "agent/hypervisor/libxl/xen_context.h"
 #include "agent/hypervisor/libxl/xen_domain.h"
 #include "agent/hypervisor/libxl/xen_hold.h"
@@ -11,6 +12,7 @@
 #include "agent/hypervisor/libxl/xen_types.h"
 #include "agent/hypervisor/libxl/xen_watch.h"
 #include "base/json_table.h"
+#include "base/log.h"
 #include "base/memory.h"
 
 #include <errno.h>
@@ -119,6 +121,20 @@ static bool driver_destroy(struct hypervisor *hv, const char *uuid, struct error
     return xen_domain_destroy(hv, uuid, err) && xen_hold_forget(hv, uuid, err);
 }
 
+/* xendomains would start it here again at the host's next boot. */
+static void driver_forget(struct hypervisor *hv, const char *uuid, const char *name)
+{
+    static const char from[] = "/etc/xen/auto", to[] = "/etc/xen/auto-moved";
+    int moved = 0;
+    struct error err;
+    (void)hv;
+    if (!xen_autostart_move(from, to, uuid, name, &moved, &err))
+        log_error("domain %s has moved, but this host may start it at its next boot: %s", uuid,
+                  err.text);
+    else if (moved > 0)
+        log_info("domain %s has moved: what started it at boot is now in %s", uuid, to);
+}
+
 /* The guest's own netfront tells the switches where it is once its VIF is connected here. */
 static bool driver_announce(struct hypervisor *hv, const char *uuid, struct error *err)
 {
@@ -146,4 +162,5 @@ __attribute__((visibility("default"))) const struct hypervisor_driver libxl_driv
     .announce = driver_announce,
     .guest_run = xen_run_find,
     .watch = xen_watch,
+    .forget = driver_forget,
 };
