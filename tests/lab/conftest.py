@@ -71,12 +71,13 @@ def is_well(cluster, guest):
 
 @pytest.fixture
 def guest(cluster):
-    """A PVH guest with a raw and a qcow2 disk, full of random data, and a VIF on each network; it
-    goes from test to test, wherever it is, until one does it harm."""
+    """A small PVH guest with a raw and a qcow2 disk, full of random data, and a VIF on each
+    network; it goes from test to test, wherever it is, until one does it harm."""
     shared = getattr(cluster, "shared_guest", None)
     if shared is None or shared not in cluster.guests or not is_well(cluster, shared):
         cluster.remove_guests()
-        shared = cluster.shared_guest = cluster.boot(WEAK, f"g{next(names)}", is_full=True)
+        shared = cluster.shared_guest = cluster.boot(
+            WEAK, f"g{next(names)}", disks=(("raw", 8), ("qcow2", 8)), is_full=True, memory_mib=64)
     return shared
 
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 LIMIT_S = 400
-RATE = 2 << 20  # a full disk of 16 MiB takes 8 s
+RATE = 1 << 20  # a full disk of 8 MiB takes 8 s
 full = pytest.mark.full
 
 # phase -> (the end that is held there, failpoint)
@@ -163,29 +163,6 @@ def test_the_destination_loses_its_power(cluster, guest):
     assert ended["state"] == "failed", ended
     cluster.power_on(move.destination)
     assert move.end()["state"] == "failed"
-
-
-# ---- the guest does something itself
-@full
-@pytest.mark.parametrize("phase", ["copying", "memory"])
-@pytest.mark.parametrize("command", ["reboot", "poweroff"])
-def test_the_guest_ends_or_begins_anew(cluster, own_name, command, phase):
-    """It goes on, or stays off, at the source; or it had moved before."""
-    guest = cluster.boot("xh2", own_name, is_full=True)
-    move = Move(cluster, guest, phase)
-    guest.tell(command)
-    time.sleep(3)
-    move.release()
-    ended = cluster.wait_end(move.id, LIMIT_S)
-    assert ended["state"] == "failed" and ended["error"]["code"] == "guest-ended", ended
-    cluster.wait_no_leftovers(120)
-    cluster.assert_clean(move.destination)
-    cluster.assert_clean(move.source, 2)
-    if command == "reboot":
-        assert cluster.wait_one_home(guest, 120) == move.source
-        guest.assert_writes()
-    else:
-        assert cluster.homes(guest).keys() <= {move.source}
 
 
 # ---- what cannot be
