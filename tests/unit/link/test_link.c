@@ -126,6 +126,21 @@ Test(link, refuses_a_peer_of_another_protocol)
     fixture_tls_close(ssl);
 }
 
+Test(link, a_peer_without_aes_instructions_gets_the_cipher_that_it_asks_for_first)
+{
+    SSL *ssl = fixture_tls(&source, 0, true);
+    cr_assert(SSL_set_ciphersuites(ssl, "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256"));
+    cr_assert_eq(SSL_connect(ssl), 1);
+    cr_assert_str_eq(SSL_get_cipher_name(ssl), "TLS_CHACHA20_POLY1305_SHA256");
+    fixture_tls_close(ssl);
+    if (!__builtin_cpu_supports("aes"))
+        return;
+    ssl = fixture_tls(&source, 0, true);
+    cr_assert_eq(SSL_connect(ssl), 1);
+    cr_assert_str_eq(SSL_get_cipher_name(ssl), "TLS_AES_128_GCM_SHA256");
+    fixture_tls_close(ssl);
+}
+
 /* --- hello --- */
 
 /* What the server answers to these bytes; "" when it only closes. */
