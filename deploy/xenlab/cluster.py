@@ -103,10 +103,16 @@ class XenCluster(Migrations):
         self.agents[name].start()
         self.wait_for_hosts()
 
-    @staticmethod
-    def kill_coordinator():
-        """SIGKILL; the lab starts it again at once."""
+    def kill_coordinator(self):
+        """SIGKILL; the lab starts it again at once. Returns when it answers again."""
         shell.end_processes_below(centre.DIRECTORY, ["crosspool-coordinator"])
+
+        def is_ready():
+            try:
+                return self.api.request("GET", "/readyz").status == 200
+            except OSError:
+                return False
+        shell.wait_for("the coordinator to be ready", is_ready, 60, 0.2)
 
     # ---- guests
     def boot(self, name, guest, kind="pvh", disks=(("raw", 16), ("qcow2", 16)), bridges=None,
