@@ -188,13 +188,16 @@ static bool connect_to(const char *path, int *fd, struct error *err)
     return true;
 }
 
-/* QEMU serves one client of a monitor at a time: the greeting comes when it is our turn. */
+/* QEMU serves one client of a monitor at a time: the greeting comes when it is our turn. An event
+ * of a QEMU that has just begun can come before it. */
 static bool greet(struct qmp *qmp, int timeout_ms, struct error *err)
 {
     int64_t deadline = clock_monotonic_ms() + timeout_ms;
     json_t *message;
-    if (!next_message(qmp, deadline, &message, err))
-        return false;
+    do {
+        if (!next_message(qmp, deadline, &message, err))
+            return false;
+    } while (queue_event(qmp, message));
     json_auto_t *greeting = message;
     if (!json_is_object(json_object_get(greeting, "QMP")))
         return error_set(err, ERROR_UNREACHABLE, "QMP: no greeting");

@@ -201,6 +201,15 @@ Test(qmp, a_late_reply_is_not_taken_for_the_next_command, .timeout = 30)
     stop(qmp);
 }
 
+Test(qmp, events_before_the_greeting_are_queued, .timeout = 30)
+{
+    const char *script[] = {DONE, NULL};
+    start("{\"event\": \"RESUME\"}\r\n{\"QMP\": {\"version\": {}}}\r\n", script);
+    struct qmp *qmp = open_client();
+    cr_assert(qmp_take_event(qmp, "RESUME", NULL, NULL, NULL));
+    stop(qmp);
+}
+
 Test(qmp, a_closed_connection_is_unreachable, .timeout = 30)
 {
     struct error err;
