@@ -135,24 +135,37 @@ static void set_phase(struct transfer *transfer, enum migration_phase phase)
     pthread_mutex_unlock(&transfer->lock);
 }
 
+/* When the domain could not be cleaned: is there nothing of ours in it? Who looks after a domain
+ * whose guest has ended takes its QEMU away about now; one that does not answer in time is asked
+ * again. */
+static bool is_domain_over(struct transfer *transfer, const struct error *why, bool *is_over,
+                           struct error *err)
+{
+    struct error ended;
+    bool does_not_run = why->code == ERROR_NOT_FOUND || why->code == ERROR_CONFLICT ||
+                        why->code == ERROR_GUEST_ENDED;
+    bool has_ended = why->code != ERROR_TIMEOUT && !guest_run_check(&transfer->guest, &ended) &&
+                     ended.code == ERROR_GUEST_ENDED;
+    *is_over = does_not_run || has_ended;
+    return *is_over || is_domain_gone(transfer, is_over, err);
+}
+
 bool transfer_abort(struct transfer *transfer, struct error *err)
 {
-    bool is_gone;
+    bool is_over;
+    struct error why;
     set_phase(transfer, PHASE_ABORTING);
     /* Local sockets first: a mirror whose peer is dead holds up every stop of the guest. */
     for (size_t i = 0; i < transfer->disk_count; i++)
         disk_mirror_close_streams(&transfer->disks[i]);
-    if (!clean_domain(transfer, err)) {
-        struct error why = *err;
-        bool does_not_run = why.code == ERROR_NOT_FOUND || why.code == ERROR_CONFLICT ||
-                            why.code == ERROR_GUEST_ENDED;
-        if (!does_not_run && !is_domain_gone(transfer, &is_gone, err))
+    if (!clean_domain(transfer, &why)) {
+        if (!is_domain_over(transfer, &why, &is_over, err))
             return false;
-        if (!does_not_run && !is_gone) {
+        if (!is_over) {
             *err = why;
             return false;
         }
-        log_info("domain %s is gone; nothing to end in it", transfer->spec.domain);
+        log_info("domain %s is gone; nothing to end in it: %s", transfer->spec.domain, why.text);
     }
     return remove_all_outside(transfer, err);
 }

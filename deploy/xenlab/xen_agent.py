@@ -73,7 +73,8 @@ class XenAgent:
 
     def numbers(self):
         """{uuid: number} of the guests' domains."""
-        return {found[4]: int(found[2]) for found in DOMAIN.finditer(self.host.run("xl list -v"))}
+        return {found[4]: int(found[2]) for found in DOMAIN.finditer(self.host.run("xl list -v"))
+                if found[2] != "0"}
 
     def images(self):
         """Names of the image files of its SR."""

@@ -104,7 +104,8 @@ static bool build(struct xen_guard *guard, struct xen_restart *restart, struct e
     struct hypervisor *hv = guard->hv;
     struct xen_domain domain;
     auto_free char *config = NULL;
-    restart->new_id = xen_run_next_id(hv);
+    restart->new_id =
+        xen_run_next_id(hv, restart->new_id > restart->old_id ? restart->new_id : restart->old_id);
     restart->is_built = false;
     if (!xen_restart_config(restart, &config, err) ||
         !xen_restart_write(guard->hv->restarts, restart, err) || !create(config, err) ||

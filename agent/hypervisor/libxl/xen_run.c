@@ -39,10 +39,12 @@ void xen_run_note(struct hypervisor *hv, const struct xen_domain *domain)
     pthread_mutex_unlock(&runs->lock);
 }
 
-int xen_run_next_id(struct hypervisor *hv)
+int xen_run_next_id(struct hypervisor *hv, int last)
 {
     struct xen_runs *runs = &hv->runs;
     pthread_mutex_lock(&runs->lock);
+    if (runs->highest_id < (uint32_t)last)
+        runs->highest_id = (uint32_t)last;
     runs->highest_id = runs->highest_id < XEN_ID_LAST ? runs->highest_id + 1 : 1;
     int id = (int)runs->highest_id;
     pthread_mutex_unlock(&runs->lock);
