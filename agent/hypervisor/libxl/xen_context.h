@@ -23,7 +23,6 @@ enum { XEN_RUNS_REMEMBERED = 64 };
 /* What was seen of domains; see xen_run.h. */
 struct xen_runs {
     pthread_mutex_t lock;
-    uint32_t highest_id;
     struct xen_ended {
         uint32_t id;
         enum xen_ending ending;

@@ -2,7 +2,6 @@
 #include "agent/hypervisor/libxl/xen_guard.h"
 
 #include "agent/hypervisor/libxl/xen_mark.h"
-#include "agent/hypervisor/libxl/xen_run.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -99,15 +98,36 @@ static bool clear_away(struct hypervisor *hv, const struct xen_restart *restart,
                               : destroy(hv, old.id, err);
 }
 
+static bool is_taken(const struct xen_domain *domains, size_t count, int id)
+{
+    for (size_t i = 0; i < count; i++)
+        if (domains[i].id == (uint32_t)id)
+            return true;
+    return false;
+}
+
+/* Another one each time: libxl refuses a number that was given back only lately. */
+static bool choose_id(struct hypervisor *hv, struct xen_restart *restart, struct error *err)
+{
+    auto_free struct xen_domain *domains = NULL;
+    size_t count;
+    int id = restart->new_id ? restart->new_id : restart->old_id;
+    if (!xen_domain_list(hv, &domains, &count, err))
+        return false;
+    do
+        id = id < XEN_ID_LAST ? id + 1 : 1;
+    while (is_taken(domains, count, id));
+    restart->new_id = id;
+    return true;
+}
+
 static bool build(struct xen_guard *guard, struct xen_restart *restart, struct error *err)
 {
     struct hypervisor *hv = guard->hv;
     struct xen_domain domain;
     auto_free char *config = NULL;
-    restart->new_id =
-        xen_run_next_id(hv, restart->new_id > restart->old_id ? restart->new_id : restart->old_id);
     restart->is_built = false;
-    if (!xen_restart_config(restart, &config, err) ||
+    if (!choose_id(hv, restart, err) || !xen_restart_config(restart, &config, err) ||
         !xen_restart_write(guard->hv->restarts, restart, err) || !create(config, err) ||
         !failpoint("guard.created", err) || !xen_domain_find(hv, restart->uuid, &domain, err) ||
         !xen_mark_set(&domain, XEN_MARK_GUARDED, err))
@@ -130,19 +150,22 @@ static bool start(struct xen_guard *guard, const struct xen_restart *restart, st
     return true;
 }
 
-/* Who else started the guest, or took it, has it. */
+/* Who else started the guest has it. What an agent that died left half-built was never unpaused, so
+ * a domain that runs is not that, whatever its number. */
 static bool make_new(struct xen_guard *guard, struct xen_restart *restart, struct error *err)
 {
     struct xen_domain now;
     bool is_there = xen_domain_find(guard->hv, restart->uuid, &now, err);
     if (!is_there && err->code != ERROR_NOT_FOUND)
         return false;
-    if (is_there && now.id != (uint32_t)restart->new_id) {
+    bool is_ours =
+        is_there && now.id == (uint32_t)restart->new_id && (restart->is_built || now.is_paused);
+    if (is_there && !is_ours) {
         log_warning("domain %s: its guest was started again by somebody else", restart->uuid);
         return true;
     }
     if (is_there && !restart->is_built && !destroy(guard->hv, now.id, err))
-        return false; /* half-built by an agent that died in it, and never run */
+        return false;
     return ((is_there && restart->is_built) || build(guard, restart, err)) &&
            start(guard, restart, err);
 }
@@ -151,10 +174,12 @@ static bool make_new(struct xen_guard *guard, struct xen_restart *restart, struc
 static bool finish(struct xen_guard *guard, struct xen_restart *restart, struct error *err)
 {
     bool is_over = strcmp(restart->boot, guard->hv->boot) != 0;
-    return (is_over ||
-            (failpoint("guard.recorded", err) && clear_away(guard->hv, restart, &is_over, err))) &&
-           (is_over || (failpoint("guard.cleared", err) && make_new(guard, restart, err))) &&
-           failpoint("guard.started", err) &&
+    if (!is_over &&
+        (!failpoint("guard.recorded", err) || !clear_away(guard->hv, restart, &is_over, err)))
+        return false;
+    if (!is_over && (!failpoint("guard.cleared", err) || !make_new(guard, restart, err)))
+        return false;
+    return failpoint("guard.started", err) &&
            xen_restart_remove(guard->hv->restarts, restart->uuid, err);
 }
 

@@ -28,8 +28,6 @@ void xen_run_note(struct hypervisor *hv, const struct xen_domain *domain)
 {
     struct xen_runs *runs = &hv->runs;
     pthread_mutex_lock(&runs->lock);
-    if (domain->id > runs->highest_id)
-        runs->highest_id = domain->id;
     if (domain->ending != XEN_GOES_ON) {
         struct xen_ended *ended = find_ended(runs, domain->id);
         if (!ended)
@@ -37,18 +35,6 @@ void xen_run_note(struct hypervisor *hv, const struct xen_domain *domain)
         *ended = (struct xen_ended){.id = domain->id, .ending = domain->ending};
     }
     pthread_mutex_unlock(&runs->lock);
-}
-
-int xen_run_next_id(struct hypervisor *hv, int last)
-{
-    struct xen_runs *runs = &hv->runs;
-    pthread_mutex_lock(&runs->lock);
-    if (runs->highest_id < (uint32_t)last)
-        runs->highest_id = (uint32_t)last;
-    runs->highest_id = runs->highest_id < XEN_ID_LAST ? runs->highest_id + 1 : 1;
-    int id = (int)runs->highest_id;
-    pthread_mutex_unlock(&runs->lock);
-    return id;
 }
 
 static void name_run(const struct hypervisor *hv, uint32_t id, char out[48])

@@ -8,9 +8,6 @@
 bool xen_run_read_boot(char out[XEN_BOOT_SIZE], struct error *err) must_check;
 /* Notes a domain that was seen, also one that is dying. */
 void xen_run_note(struct hypervisor *hv, const struct xen_domain *domain);
-/* The number after those of all domains that were ever seen and after `last`: most likely no domain
- * has it or had it lately, which Xen's toolstack would refuse. */
-int xen_run_next_id(struct hypervisor *hv, int last);
 /* hypervisor_driver.guest_run */
 bool xen_run_find(struct hypervisor *hv, const char *uuid, const char *id, struct guest_run *out,
                   struct error *err) must_check;
