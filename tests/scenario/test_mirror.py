@@ -310,7 +310,7 @@ def test_source_killed_while_it_resumes_loses_no_write(point):
         bench.resume_and_verify()
 
 
-def test_guest_that_was_started_anew_is_copied_from_zero():
+def test_guest_that_was_started_anew_is_not_taken_for_the_one_that_was_moved():
     with MirrorBench([("raw", 64, "raw")], bandwidth=20 * MIB) as bench:
         bench.start()
         bench.source.send("run")
@@ -321,9 +321,12 @@ def test_guest_that_was_started_anew_is_copied_from_zero():
         bench.source.close()
         bench.boot_again()
         bench.start_source()
-        bench.source.do("run")
-        bench.drain_and_compare()
-        bench.resume_and_verify()
+        with pytest.raises(DriveError, match="guest-ended"):
+            bench.source.do("run")
+        bench.source.do("abort")
+        assert bench.leftovers() == []
+        bench.guest.assert_writes()
+        bench.verify()
 
 
 def test_paused_guest_stays_paused():
