@@ -7,8 +7,9 @@
 #include <string.h>
 
 /* Longer than any command may take while QEMU is well: with a dead mirror QEMU waits for the
- * relay's watchdog, which closes within the stall limit. */
-enum { OPEN_MS = 5000, COMMAND_MS = 15000 };
+ * relay's watchdog, which closes within the stall limit; and one that has just been started greets
+ * before it answers. */
+enum { ANSWER_MS = 15000 };
 
 struct monitor {
     pthread_mutex_t lock;
@@ -44,7 +45,7 @@ static bool connect_locked(struct monitor *monitor, struct error *err)
 {
     if (monitor->qmp)
         return true;
-    if (!qmp_open(&monitor->qmp, monitor->path, OPEN_MS, err))
+    if (!qmp_open(&monitor->qmp, monitor->path, ANSWER_MS, err))
         return false;
     monitor->generation++;
     return true;
@@ -56,7 +57,7 @@ bool monitor_command(struct monitor *monitor, const char *command, json_t *argum
     pthread_mutex_lock(&monitor->lock);
     bool is_done = false;
     if (connect_locked(monitor, err)) {
-        is_done = qmp_command(monitor->qmp, command, arguments, COMMAND_MS, result, err);
+        is_done = qmp_command(monitor->qmp, command, arguments, ANSWER_MS, result, err);
         if (!is_done && err->code == ERROR_UNREACHABLE) {
             qmp_close(monitor->qmp);
             monitor->qmp = NULL;
