@@ -77,7 +77,7 @@ def guest(cluster):
     if shared is None or shared not in cluster.guests or not is_well(cluster, shared):
         cluster.remove_guests()
         shared = cluster.shared_guest = cluster.boot(
-            WEAK, f"g{next(names)}", disks=(("raw", 8), ("qcow2", 8)), is_full=True, memory_mib=64)
+            WEAK, f"g{next(names)}", disks=(("raw", 8), ("qcow2", 8)), is_full=True, memory_mib=96)
     return shared
 
 

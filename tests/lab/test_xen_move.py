@@ -101,11 +101,12 @@ def test_an_hvm_guest_moves(cluster, own_name, note):
 
 @pytest.mark.full
 def test_a_pv_guest_moves_by_suspend_and_not_live(cluster, own_name, note):
-    guest = cluster.boot("xh1", own_name, kind="pv")
-    body = cluster.request(own_name, "xh1", "xh2")
+    guest = cluster.boot("xh2", own_name, kind="pv")
+    body = cluster.request(own_name, "xh2", "xh1")
     answer = cluster.api.request("POST", "/v1/migrations", body)
     assert answer.status == 409, answer.text
     assert any("suspend" in blocker["fix"] for blocker in answer.json()["blockers"]), answer.text
-    ended = cluster.wait_end(cluster.migrate(own_name, "xh1", "xh2", mode="suspend"), LIMIT_S)
-    assert_moved(cluster, guest, "xh2", ended)
+    migration = cluster.migrate(own_name, "xh2", "xh1", mode="suspend")
+    ended = cluster.wait_end(migration, LIMIT_S)
+    assert_moved(cluster, guest, "xh1", ended)
     note(summary(ended))
