@@ -10,7 +10,7 @@ class Stage:
     HYPERVISOR = "libxl"
     TITLE = "two emulated Xen hosts, xh1 in pool A and xh2 in pool B (deploy/lab up)"
     DESTINATION = "xh2"
-    GUESTS = [("web", "xh1", [("raw", 32), ("qcow2", 32)])]
+    GUESTS = [("web", "xh1", [("raw", 16), ("qcow2", 16)])]
 
     def __init__(self):
         assert not runs(), "a lab of this checkout runs already; deploy/lab down ends it"
@@ -20,7 +20,7 @@ class Stage:
         self.cluster.up(is_shown=True)
 
     def boot(self, name, host, disks):
-        return self.cluster.boot(host, name, disks=disks, is_full=True)
+        return self.cluster.boot(host, name, disks=disks, is_full=True, memory_mib=96)
 
     def last_words(self):
         """Of the agents that can still be asked."""
