@@ -109,7 +109,8 @@ def test_the_coordinator_dies(cluster, guest, phase):
     assert move.end()["state"] == "succeeded"
 
 
-@pytest.mark.parametrize("program", ["nbdkit", pytest.param("qemu-storage-daemon", marks=full)])
+@full
+@pytest.mark.parametrize("program", ["nbdkit", "qemu-storage-daemon"])
 def test_a_receiver_dies(cluster, guest, program):
     move = Move(cluster, guest, "copying")
     deadline = time.monotonic() + 120
