@@ -240,12 +240,15 @@ void step_engine_cancel(struct step_engine *engine, const char *step)
 {
     pthread_mutex_lock(&engine->lock);
     struct step_run *run = find(engine, step);
+    bool is_news = run && !run->is_cancelled;
     if (run)
         run->users++;
     pthread_mutex_unlock(&engine->lock);
     if (!run)
         return;
     step_run_stop(run, false);
+    if (is_news)
+        log_info("step %s is told to end", step);
     step_run_release(run);
 }
 

@@ -35,6 +35,9 @@ class XenAgent:
     def tail(self, lines=20):
         return self.host.run(f"tail -n {lines} {agents.LOG}", check=False)
 
+    def has_said(self, text):
+        return self.host.run(f"grep -cF {shlex.quote(text)} {agents.LOG}", check=False).strip() != "0"
+
     def children(self):
         """"PID PROGRAM ARGUMENTS" of its children, but QEMU of a domain that it restored."""
         said = self.host.run("ps --ppid $(pidof crosspool-agent) -o pid=,args=", check=False)

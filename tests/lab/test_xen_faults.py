@@ -45,7 +45,8 @@ class Move:
             self.held.clear_failpoint(self.failpoint)
 
     def cancel(self):
-        self.cluster.api.post(f"/v1/migrations/{self.id}/cancel", {})
+        is_handoff = self.held and self.failpoint.startswith("handoff.")
+        self.cluster.cancel(self.id, self.agent("source") if is_handoff else None)
 
     def end(self):
         """The migration when it has ended and all is well: one domain runs, at the right end, its

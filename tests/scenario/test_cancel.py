@@ -40,7 +40,7 @@ def test_cancel_leaves_the_guest_alone(cluster, name, phase):
         hold[0].wait_failpoint(hold[1], 120)
     else:
         cluster.wait_phase(migration, "copying")
-    cluster.api.post(f"/v1/migrations/{migration}/cancel", {})
+    cluster.cancel(migration, source if phase in HELD else None)
     if hold:
         hold[0].clear_failpoint(hold[1])
     ended = cluster.wait_end(migration)

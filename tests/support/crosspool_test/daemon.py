@@ -56,6 +56,9 @@ class Daemon:
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
 
+    def has_said(self, text):
+        return text in self.log.read_text(errors="replace")
+
     # failpoints (base/failpoint.h)
     def set_failpoint(self, name, action):
         (self.failpoints / f"{name}.hit").unlink(missing_ok=True)

@@ -36,6 +36,16 @@ class Migrations:
     def migration(self, migration):
         return self.api.get(f"/v1/migrations/{migration}")
 
+    def cancel(self, migration, source=None):
+        """Returns, with the source's agent, when its handoff has heard of it: one that has not goes
+        on, and its verdict decides."""
+        self.api.post(f"/v1/migrations/{migration}/cancel", {})
+        if source:
+            step = [step["id"] for step in self.migration(migration)["steps"]
+                    if step["kind"] == "handoff"][-1]
+            shell.wait_for("the handoff told to end", lambda: source.has_said(
+                f"step {step} is told to end"), 60)
+
     def _wait(self, migration, what, reached, timeout, interval):
         def look():
             now = self.migration(migration)
