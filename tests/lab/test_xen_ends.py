@@ -61,6 +61,7 @@ def move(cluster, guest):
 
 
 # ---- after a move
+@full
 def test_a_guest_that_was_moved_reboots_and_powers_off_as_it_would_have_before(cluster, boot):
     guest = boot()
     ended, number = move(cluster, guest)
@@ -161,6 +162,7 @@ def test_a_guest_that_ends_while_it_is_moved_ends_the_migration(cluster, boot, p
         wait_again(cluster, guest, SOURCE, number)
 
 
+@full
 def test_a_guest_that_was_resumed_reboots(cluster, boot):
     guest = boot()
     number = number_of(cluster, guest, SOURCE)
