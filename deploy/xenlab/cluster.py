@@ -116,16 +116,18 @@ class XenCluster(Migrations):
 
     # ---- guests
     def boot(self, name, guest, kind="pvh", disks=(("raw", 16), ("qcow2", 16)), bridges=None,
-             is_full=False, memory_mib=128, ends="", **options):
+             is_full=False, memory_mib=128, ends="", directory=IMAGES, **options):
         """A guest at host `name` that writes to all its disks, (format, MiB), as soon as the
         coordinator lists it as running. is_full: the disks are random from end to end. Options as
         in tests/guest/README.md; unless told one writer for each disk, 20 writes a second. ends:
-        what its end means, in words of xl.cfg ("on_crash=restart")."""
+        what its end means, in words of xl.cfg ("on_crash=restart"). directory: of its images; the
+        agents know those of their SR only."""
         host = self.agents[name].host
         number = next(self.numbers)
         environment = {"DISKS": " ".join(f"{form}:{mib}" for form, mib in disks),
                        "BRIDGES": " ".join(bridges or agents.BRIDGES.values()),
-                       "FILL": "1" if is_full else "", "MEMORY": memory_mib, "ENDS": ends}
+                       "FILL": "1" if is_full else "", "MEMORY": memory_mib, "ENDS": ends,
+                       "DIRECTORY": directory}
         words = " ".join(f"guest.{key}={value}" for key, value in
                          {"writers": 1, "rate": 20, **options}.items())
         host.run(" ".join([*(f"{key}='{value}'" for key, value in environment.items()),
