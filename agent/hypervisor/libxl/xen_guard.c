@@ -164,6 +164,12 @@ static bool make_new(struct xen_guard *guard, struct xen_restart *restart, struc
         log_warning("domain %s: its guest was started again by somebody else", restart->uuid);
         return true;
     }
+    if (!is_there && restart->is_built) {
+        /* It may have run and be at another host now: a second one must never begin. */
+        log_warning("domain %s: its guest was started again, and its domain is gone since",
+                    restart->uuid);
+        return true;
+    }
     if (is_there && !restart->is_built && !destroy(guard->hv, now.id, err))
         return false;
     return ((is_there && restart->is_built) || build(guard, restart, err)) &&
