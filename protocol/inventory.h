@@ -15,6 +15,13 @@ struct inventory_guest_type {
 struct inventory_network {
     char name[LIMIT_NAME + 1];
     char bridge[LIMIT_NAME + 1];
+    int vlan; /* 0 = untagged, or not told */
+};
+/* An address of the host's link on a transfer network that migrations can name. */
+struct inventory_link {
+    char name[LIMIT_NAME + 1];
+    char address[64];
+    int port;
 };
 struct inventory_vdi {
     char id[UUID_SIZE];
@@ -66,6 +73,7 @@ struct inventory {
     uint64_t memory_free_bytes; /* what a new domain can have */
     char link_address[64];
     int link_port;
+    struct json_array links;       /* struct inventory_link: further ones */
     struct json_array guest_types; /* struct inventory_guest_type; none = the agent does not tell */
     struct json_array networks;    /* struct inventory_network */
     struct json_array srs;         /* struct inventory_sr */
