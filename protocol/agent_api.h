@@ -60,9 +60,9 @@ struct agent_poll {
 extern const struct json_field agent_poll_fields[];
 
 struct agent_poll_answer {
-    struct json_array steps;  /* struct step */
-    struct json_array cancel; /* char *: ids of steps to stop */
-    bool has_settings;        /* only to an agent that understands them */
+    struct json_array steps;    /* struct step */
+    struct json_array cancel;   /* char *: ids of steps to stop */
+    bool has_settings;          /* only to an agent that understands them */
     struct json_array settings; /* struct transfer_settings; before the steps */
 };
 extern const struct json_field agent_poll_answer_fields[];

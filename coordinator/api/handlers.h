@@ -35,11 +35,19 @@ http_handler api_mapping_sets_show;
 http_handler api_mapping_sets_replace;
 http_handler api_mapping_sets_remove;
 
-/* migrations.c, leftovers.c */
+/* migrations.c */
 http_handler api_migrations_create;
 http_handler api_migrations_list;
 http_handler api_migrations_show;
 http_handler api_migrations_cancel;
+
+/* migration_control.c */
+http_handler api_migrations_change;
+http_handler api_migrations_pause;
+http_handler api_migrations_resume;
+http_handler api_migrations_switchover;
+
+/* leftovers.c */
 http_handler api_leftovers_list;
 
 /* agent.c */

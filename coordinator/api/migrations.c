@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 struct destination_request {
     char pool[LIMIT_NAME + 1];
@@ -31,9 +32,10 @@ struct create_request {
     char *mapping; /* its own strict decoding follows */
     char mapping_set[LIMIT_NAME + 1];
     enum migration_mode mode; /* live when absent */
-    uint64_t bandwidth_bytes_per_s;
     int stall_limit_ms;
     int parallel_disks;
+    struct migration_policy policy;
+    char *switchover; /* its own strict decoding follows */
 };
 static const struct json_field create_fields[] = {
     JSON_CHARS("vm", create_request, vm, 1, true),
@@ -41,12 +43,27 @@ static const struct json_field create_fields[] = {
     {JSON_ROW("mapping", create_request, mapping, JSON_FIELD_ANY, false), .max = LIMIT_MAPPING},
     JSON_CHARS("mapping_set", create_request, mapping_set, 1, false),
     JSON_ENUM("mode", create_request, mode, migration_mode_names, false),
-    JSON_BYTES("bandwidth_bytes_per_s", create_request, bandwidth_bytes_per_s, false),
+    JSON_BYTES("bandwidth_bytes_per_s", create_request, policy.bandwidth_bytes_per_s, false),
     JSON_INT("stall_limit_ms", create_request, stall_limit_ms, 100, 600000, false),
     JSON_INT("parallel_disks", create_request, parallel_disks, 1, LIMIT_DISKS, false),
+    JSON_INT("priority", create_request, policy.priority, POLICY_PRIORITY_LEAST,
+             POLICY_PRIORITY_MOST, false),
+    JSON_INT("retries", create_request, policy.retries, 0, POLICY_RETRIES_MOST, false),
+    JSON_INT("stall_timeout_s", create_request, policy.stall_timeout_s,
+             POLICY_STALL_TIMEOUT_LEAST_S, POLICY_STALL_TIMEOUT_MOST_S, false),
+    JSON_CHARS("network", create_request, policy.network, 1, false),
+    {JSON_ROW("switchover", create_request, switchover, JSON_FIELD_ANY, false),
+     .max = SWITCHOVER_TEXT},
     {0},
 };
 enum { STALL_LIMIT_DEFAULT_MS = 2000, PARALLEL_DISKS_DEFAULT = 1 };
+
+static bool read_switchover(struct create_request *wanted, struct error *err)
+{
+    return !wanted->switchover ||
+           switchover_decode(wanted->switchover, time(NULL), &wanted->policy.switchover, err) ||
+           error_prefix(err, "/switchover");
+}
 
 /* The request with its names looked up. */
 struct creation {
@@ -87,15 +104,20 @@ static bool read_creation(const struct api_context *api, const struct http_reque
                           struct creation *out, struct error *err)
 {
     struct create_request wanted = {.stall_limit_ms = STALL_LIMIT_DEFAULT_MS,
-                                    .parallel_disks = PARALLEL_DISKS_DEFAULT};
+                                    .parallel_disks = PARALLEL_DISKS_DEFAULT,
+                                    .policy.stall_timeout_s = POLICY_STALL_TIMEOUT_S};
     if (!json_decode_text(request->body, request->body_size, create_fields, &wanted, err))
         return false;
+    if (!read_switchover(&wanted, err)) {
+        json_release(create_fields, &wanted);
+        return false;
+    }
     out->admission =
         (struct admission_request){.vm = out->vm,
                                    .pool = out->pool,
                                    .host = wanted.destination.host[0] ? out->host : NULL,
                                    .mode = wanted.mode,
-                                   .bandwidth_bytes_per_s = wanted.bandwidth_bytes_per_s,
+                                   .policy = wanted.policy,
                                    .stall_limit_ms = wanted.stall_limit_ms,
                                    .parallel_disks = wanted.parallel_disks,
                                    .created_by = request->token_name,
@@ -176,7 +198,7 @@ static bool answer_check(struct http_request *request, const struct creation *cr
         json_pack("{s:b, s:o, s:o, s:o, s:o}", "can_move", can_move, "host",
                   host_json(admission.result.host), "blockers", blockers_json(&admission.result),
                   "mapping", mapping_json(&admission), "predicted",
-                  predicted_json(&admission, creation->admission.bandwidth_bytes_per_s)));
+                  predicted_json(&admission, creation->admission.policy.bandwidth_bytes_per_s)));
     admission_done(&admission);
     return true;
 }

@@ -31,6 +31,10 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/migrations", ACCESS_VIEWER, api_migrations_list},
     {"GET", "/v1/migrations/{id}", ACCESS_VIEWER, api_migrations_show},
     {"POST", "/v1/migrations/{id}/cancel", ACCESS_OPERATOR, api_migrations_cancel},
+    {"PATCH", "/v1/migrations/{id}", ACCESS_OPERATOR, api_migrations_change},
+    {"POST", "/v1/migrations/{id}/pause", ACCESS_OPERATOR, api_migrations_pause},
+    {"POST", "/v1/migrations/{id}/resume", ACCESS_OPERATOR, api_migrations_resume},
+    {"POST", "/v1/migrations/{id}/switchover", ACCESS_OPERATOR, api_migrations_switchover},
     {"GET", "/v1/leftovers", ACCESS_VIEWER, api_leftovers_list},
 
     {"POST", "/agent/v1/enrol", ACCESS_OPEN, api_agent_enrol},

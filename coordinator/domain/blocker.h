@@ -26,6 +26,7 @@
     BLOCKER(HOST_IN_MAINTENANCE, "host-in-maintenance")                                            \
     BLOCKER(HOST_LOST, "host-lost")                                                                \
     BLOCKER(LINK_UNKNOWN, "link-unknown")                                                          \
+    BLOCKER(TRANSFER_NETWORK_UNKNOWN, "transfer-network-unknown")                                  \
     BLOCKER(HYPERVISOR_DIFFERS, "hypervisor-differs")                                              \
     BLOCKER(VERSION_OLDER, "version-older")                                                        \
     BLOCKER(GUEST_TYPE, "guest-type")                                                              \

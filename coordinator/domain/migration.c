@@ -79,7 +79,8 @@ struct transition {
 #define ABORT  (RUN(ABORT_SOURCE) | RUN(ABORT_DESTINATION))
 
 /* A transfer that ends while the switch-over is held (its agent does not know how to hold it, or a
- * window has just closed) is run again, so that the mirrors of a `ready` VM are always looked after. */
+ * window has just closed) is run again, so that the mirrors of a `ready` VM are always looked
+ * after. */
 /* clang-format off */
 #define IN(state)                                        MIGRATION_##state
 #define ROW(from, event, needs, to, steps, effects)      {from, EVENT_##event, needs, to, steps, effects}

@@ -8,7 +8,8 @@
 
 const char *const switchover_when_names[] = {[SWITCHOVER_AUTOMATIC] = "automatic",
                                              [SWITCHOVER_MANUAL] = "manual",
-                                             [SWITCHOVER_WINDOW] = "window", NULL};
+                                             [SWITCHOVER_WINDOW] = "window",
+                                             NULL};
 
 struct window {
     char not_before[40], not_after[40];

@@ -1,5 +1,5 @@
-/* How a migration is to be run: what its request says of order, speed, patience and the moment of the
- * switch-over. */
+/* How a migration is to be run: what its request says of order, speed, patience and the moment of
+ * the switch-over. */
 #pragma once
 
 #include "base/error.h"
@@ -32,6 +32,7 @@ enum {
     POLICY_STALL_TIMEOUT_LEAST_S = 5,
     POLICY_STALL_TIMEOUT_MOST_S = 86400,
     POLICY_STALL_TIMEOUT_S = 600, /* unless the request says otherwise */
+    SWITCHOVER_TEXT = 1024,       /* bytes of it as JSON */
 };
 
 /* Decodes "automatic", "manual" or {"not_before": TIME, "not_after": TIME} (one of them at least,

@@ -75,7 +75,8 @@ struct preflight_input {
     struct preflight_host *hosts;   /* of the destination pool */
     size_t host_count;
     enum migration_mode mode;
-    struct mapping mapping; /* the effective one */
+    char network[LIMIT_NAME + 1]; /* transfer network; "" = each host's own link */
+    struct mapping mapping;       /* the effective one */
     /* The request's own map: its disks and VIFs must be the VM's. Those of a set need not be. */
     struct mapping request;
 };

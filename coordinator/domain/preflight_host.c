@@ -5,6 +5,24 @@
 #include <stdio.h>
 #include <string.h>
 
+void preflight_check_link(const struct preflight_input *in, const struct preflight_host *host,
+                          struct blocker_list *list)
+{
+    if (host->link_address[0])
+        return;
+    if (!in->network[0]) {
+        struct blocker *b = blocker_add(list, BLOCKER_LINK_UNKNOWN, "host", host->name);
+        blocker_say(b, "the link address of host %.80s is unknown", host->name);
+        blocker_fix(b, "set \"link\" in the agent.json of host %.80s", host->name);
+        return;
+    }
+    struct blocker *b = blocker_add(list, BLOCKER_TRANSFER_NETWORK_UNKNOWN, "host", host->name);
+    blocker_say(b, "host %.80s has no link on transfer network %.80s", host->name, in->network);
+    blocker_compare(b, in->network, "no entry");
+    blocker_fix(b, "add %.64s to \"links\" in the agent.json of host %.64s", in->network,
+                host->name);
+}
+
 static void check_host_state(const struct preflight_input *in, const struct preflight_host *host,
                              struct blocker_list *list)
 {
@@ -23,11 +41,7 @@ static void check_host_state(const struct preflight_input *in, const struct pref
         blocker_say(b, "host %.80s does not report", host->name);
         blocker_fix(b, "bring the agent of host %.80s back, or name another host", host->name);
     }
-    if (!host->link_address[0]) {
-        struct blocker *b = blocker_add(list, BLOCKER_LINK_UNKNOWN, "host", host->name);
-        blocker_say(b, "the link address of host %.80s is unknown", host->name);
-        blocker_fix(b, "set \"link\" in the agent.json of host %.80s", host->name);
-    }
+    preflight_check_link(in, host, list);
     if (host->is_not_clean) {
         struct blocker *b = blocker_add(list, BLOCKER_HOST_NOT_CLEAN, "host", host->name);
         blocker_say(b, "host %.80s has still to clean up an earlier migration of this VM",

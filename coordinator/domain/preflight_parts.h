@@ -11,6 +11,9 @@ void preflight_check_hypervisor(const struct preflight_input *in, const struct p
 /* NULL: the host does not run such guests, or does not tell. */
 const struct inventory_guest_type *preflight_guest_type(const struct preflight_host *host,
                                                         const char *type);
+/* Can the other end reach this host? */
+void preflight_check_link(const struct preflight_input *in, const struct preflight_host *host,
+                          struct blocker_list *list);
 bool preflight_is_source(const struct preflight_input *in, const struct preflight_host *host);
 uint64_t preflight_memory_left(const struct preflight_host *host);
 /* The SR of this host where the disk goes; NULL when that is not known. */

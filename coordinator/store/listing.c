@@ -13,7 +13,7 @@
     " 'cpu_vendor', h.cpu_vendor, 'cpu_model', h.cpu_model, 'cpus', h.cpus,"                       \
     " 'guest_types', h.guest_types,"                                                               \
     " 'memory_bytes', h.memory_bytes, 'memory_free_bytes', h.memory_free_bytes,"                   \
-    " 'link_address', h.link_address, 'link_port', h.link_port,"                                   \
+    " 'link_address', h.link_address, 'link_port', h.link_port, 'links', h.links,"                 \
     " 'last_seen', h.last_seen) AS body FROM host h JOIN pool p ON p.id = h.pool_id"
 
 static const char sql_hosts[] = HOST_BODY("$3") " WHERE $1::uuid IS NULL OR h.id > $1"
@@ -40,6 +40,7 @@ bool listing_host(struct db *db, const char *id_or_name, int host_lost_after_s, 
 
 static const char sql_networks[] =
     "SELECT n.id, json_build_object('id', n.id, 'name', n.name, 'bridge', n.bridge,"
+    " 'vlan', n.vlan,"
     " 'host', h.id, 'host_name', h.name, 'pool', p.id, 'pool_name', p.name) AS body"
     " FROM network n JOIN host h ON h.id = n.host_id JOIN pool p ON p.id = h.pool_id"
     " WHERE $1::uuid IS NULL OR n.id > $1 ORDER BY n.id LIMIT $2";

@@ -94,27 +94,37 @@ static bool load_vifs(struct db *db, struct preflight_input *out, struct error *
     return true;
 }
 
+/* It stands before that one in the queue. */
+#define BEFORE(own_id)                                                                             \
+    "(SELECT (own.priority, -own.sequence) < (m.priority, -m.sequence) FROM migration own"         \
+    " WHERE own.id = " own_id ")"
+
 /* Memory is held from the moment a migration is created until its VM is in the host's own figures.
- * $1 pool or NULL, $2 host or NULL, $3 own migration or NULL, $4 seconds, $5 VM object, $6 domain.
- */
+ * $1 pool or NULL, $2 host or NULL, $3 own migration or NULL, $4 seconds, $5 VM object, $6 domain,
+ * $7 transfer network. */
 static const char sql_hosts[] =
     "SELECT h.id, h.name, h.state = 'enabled' AS is_enabled, h.in_maintenance,"
     " h.last_seen IS NULL OR h.last_seen < now() - make_interval(secs => $4::integer) AS is_lost,"
-    " h.hypervisor, h.accelerator, h.hypervisor_version, h.cpu_vendor, h.link_address,"
-    " h.link_port,"
+    " h.hypervisor, h.accelerator, h.hypervisor_version, h.cpu_vendor,"
+    " CASE WHEN $7 = '' THEN h.link_address ELSE l.address END AS link_address,"
+    " CASE WHEN $7 = '' THEN h.link_port ELSE l.port END AS link_port,"
     " h.memory_free_bytes, (SELECT sum(m.memory_bytes)::bigint FROM migration m"
     "  WHERE m.destination_host_id = h.id AND m.ended_at IS NULL AND m.state <> 'cleaning'"
-    "  AND m.id IS DISTINCT FROM $3::uuid AND (m.state <> 'queued' OR $3 IS NULL"
-    "   OR m.sequence < (SELECT own.sequence FROM migration own WHERE own.id = $3)))"
-    "  AS memory_reserved_bytes,"
-    " EXISTS (SELECT FROM step s JOIN migration e ON e.id = s.migration_id"
-    "  WHERE s.host_id = h.id AND s.state IN ('queued', 'running')"
-    "  AND s.kind = 'abort-destination' AND e.ended_at IS NOT NULL"
-    "  AND e.domain_uuid = $6::uuid) AS is_not_clean,"
-    " EXISTS (SELECT FROM vm v WHERE v.pool_id = h.pool_id AND v.domain_uuid = $6::uuid"
-    "  AND v.id <> $5::uuid) AS has_domain"
-    " FROM host h WHERE ($1::uuid IS NULL OR h.pool_id = $1) AND ($2::uuid IS NULL OR h.id = $2)"
-    " ORDER BY h.name";
+    "  AND m.id IS DISTINCT FROM $3::uuid AND (m.state <> 'queued' OR $3 IS NULL OR " BEFORE(
+        "$3") "))"
+              "  AS memory_reserved_bytes,"
+              " EXISTS (SELECT FROM step s JOIN migration e ON e.id = s.migration_id"
+              "  WHERE s.host_id = h.id AND s.state IN ('queued', 'running')"
+              "  AND s.kind = 'abort-destination' AND e.ended_at IS NOT NULL"
+              "  AND e.domain_uuid = $6::uuid) AS is_not_clean,"
+              " EXISTS (SELECT FROM vm v WHERE v.pool_id = h.pool_id AND v.domain_uuid = $6::uuid"
+              "  AND v.id <> $5::uuid) AS has_domain"
+              " FROM host h LEFT JOIN LATERAL (SELECT r.address, r.port FROM "
+              "jsonb_to_recordset(h.links)"
+              "  AS r(name text, address text, port integer) WHERE r.name = $7 LIMIT 1) AS l ON "
+              "true"
+              " WHERE ($1::uuid IS NULL OR h.pool_id = $1) AND ($2::uuid IS NULL OR h.id = $2)"
+              " ORDER BY h.name";
 
 static void read_host(const struct db_rows *rows, int i, struct preflight_host *host)
 {
@@ -141,9 +151,10 @@ static bool load_hosts(struct db *db, const struct preflight_request *request, c
 {
     struct db_text seconds = db_int(request->host_lost_after_s);
     const char *domain = in->vm_exists ? in->domain : NULL;
-    return db_query(db, sql_hosts,
-                    DB_PARAMS(pool, host, request->migration, seconds.text, in->vm, domain), rows,
-                    err);
+    return db_query(
+        db, sql_hosts,
+        DB_PARAMS(pool, host, request->migration, seconds.text, in->vm, domain, request->network),
+        rows, err);
 }
 
 static bool load_source(struct db *db, const struct preflight_request *request,
@@ -267,8 +278,8 @@ static const char sql_reservations[] =
     " LEFT JOIN vdi v ON v.sr_id = (d.destination ->> 'sr')::uuid"
     "  AND v.id = (d.destination ->> 'vdi')::uuid"
     " WHERE m.destination_pool_id = $1 AND m.ended_at IS NULL AND m.state <> 'cleaning'"
-    " AND m.id IS DISTINCT FROM $2::uuid AND (m.state <> 'queued' OR $2 IS NULL"
-    "  OR m.sequence < (SELECT own.sequence FROM migration own WHERE own.id = $2))";
+    " AND m.id IS DISTINCT FROM $2::uuid AND (m.state <> 'queued' OR $2 IS NULL OR " BEFORE(
+        "$2") ")";
 
 static void reserve(struct preflight_host *host, const char *sr, uint64_t bytes)
 {

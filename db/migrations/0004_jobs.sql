@@ -29,6 +29,9 @@ ALTER TABLE migration
     ADD COLUMN is_switchover_held boolean NOT NULL DEFAULT false;
 UPDATE migration SET bandwidth_bytes_per_s = coalesce((spec ->> 'bandwidth_bytes_per_s')::bigint, 0);
 
+-- Since when it is in its state.
+ALTER TABLE migration ADD COLUMN state_since timestamptz NOT NULL DEFAULT now();
+
 -- When its parts began and ended first; was_slowed: by a cap, a pause or a second handoff, so that its
 -- times say nothing of the hosts.
 ALTER TABLE migration

@@ -83,10 +83,14 @@ static const struct {
                    {FACT_CANCELLED, "cancelled"},
                    {FACT_MAY_SWITCH, "may_switch"},
                    {FACT_CAN_RETRY, "can_retry"}},
-  effect_words[] = {{EFFECT_PLAN, "plan"},           {EFFECT_NEW_EPOCH, "epoch"},
-                    {EFFECT_SUPERSEDE, "supersede"}, {EFFECT_CANCEL_HANDOFF, "cancel-handoff"},
-                    {EFFECT_COMMIT, "commit"},       {EFFECT_ALARM, "alarm"},
-                    {EFFECT_LET_SWITCH, "let-switch"}, {EFFECT_RETRY, "retry"},
+  effect_words[] = {{EFFECT_PLAN, "plan"},
+                    {EFFECT_NEW_EPOCH, "epoch"},
+                    {EFFECT_SUPERSEDE, "supersede"},
+                    {EFFECT_CANCEL_HANDOFF, "cancel-handoff"},
+                    {EFFECT_COMMIT, "commit"},
+                    {EFFECT_ALARM, "alarm"},
+                    {EFFECT_LET_SWITCH, "let-switch"},
+                    {EFFECT_RETRY, "retry"},
                     {EFFECT_NO_RETRY, "no-retry"}};
 
 /* The right side of a line, as the function answers. */
