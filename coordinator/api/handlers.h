@@ -13,6 +13,7 @@ http_handler api_openapi;
 /* pools.c */
 http_handler api_pools_list;
 http_handler api_pools_show;
+http_handler api_pools_cpu;
 http_handler api_pools_create;
 
 /* enrolments.c */

@@ -132,11 +132,11 @@ static bool read_creation(const struct api_context *api, const struct http_reque
 
 /* ---- answers ---- */
 
-static json_t *blockers_json(const struct preflight_result *result)
+static json_t *blockers_json(const struct blocker *items, size_t count)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < result->count; i++)
-        json_array_append_new(list, json_encode(blocker_fields, &result->blockers[i]));
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, json_encode(blocker_fields, &items[i]));
     return list;
 }
 
@@ -168,17 +168,40 @@ static json_t *mapping_json(const struct admission *admission)
     return map;
 }
 
-/* The least time is what the bandwidth cap alone demands; without a cap none is foretold. */
+static json_t *known(int64_t value)
+{
+    return value < 0 ? json_null() : json_integer(value);
+}
+
+/* Why there is no time, or null. */
+static json_t *unknown_json(const struct admission *admission)
+{
+    const struct preflight_host *host = admission->result.host;
+    if (admission->result.prediction.seconds >= 0)
+        return json_null();
+    if (!host)
+        return json_string("no host can take the VM");
+    return json_sprintf("no move from host %s to host %s was measured yet",
+                        admission->input.source.name, host->name);
+}
+
+/* The least time is what the bandwidth cap alone demands; the others come from what earlier moves
+ * between these hosts have measured (coordinator/domain/prediction.h). */
 static json_t *predicted_json(const struct admission *admission, uint64_t bandwidth_bytes_per_s)
 {
     const struct preflight_result *result = &admission->result;
+    const struct prediction *prediction = &result->prediction;
+    uint64_t sent = result->allocated_bytes + admission->input.memory_bytes;
     json_t *least =
         bandwidth_bytes_per_s
             ? json_integer((json_int_t)(result->allocated_bytes / bandwidth_bytes_per_s))
             : json_null();
-    return json_pack("{s:I, s:I, s:I, s:o}", "disk_bytes", (json_int_t)result->disk_bytes,
-                     "allocated_bytes", (json_int_t)result->allocated_bytes, "memory_bytes",
-                     (json_int_t)admission->input.memory_bytes, "least_s", least);
+    return json_pack("{s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "disk_bytes",
+                     (json_int_t)result->disk_bytes, "allocated_bytes",
+                     (json_int_t)result->allocated_bytes, "memory_bytes",
+                     (json_int_t)admission->input.memory_bytes, "send_bytes", (json_int_t)sent,
+                     "least_s", least, "seconds", known(prediction->seconds), "pause_ms",
+                     known(prediction->pause_ms), "unknown_because", unknown_json(admission));
 }
 
 static json_t *host_json(const struct preflight_host *host)
@@ -195,8 +218,10 @@ static bool answer_check(struct http_request *request, const struct creation *cr
     bool can_move = admission.result.count == 0;
     http_answer_json(
         answer, 200,
-        json_pack("{s:b, s:o, s:o, s:o, s:o}", "can_move", can_move, "host",
-                  host_json(admission.result.host), "blockers", blockers_json(&admission.result),
+        json_pack("{s:b, s:o, s:o, s:o, s:o, s:o}", "can_move", can_move, "host",
+                  host_json(admission.result.host), "blockers",
+                  blockers_json(admission.result.blockers, admission.result.count), "warnings",
+                  blockers_json(admission.result.warnings.items, admission.result.warnings.count),
                   "mapping", mapping_json(&admission), "predicted",
                   predicted_json(&admission, creation->admission.policy.bandwidth_bytes_per_s)));
     admission_done(&admission);
@@ -212,7 +237,8 @@ static void answer_blocked(const struct http_request *request, const struct admi
               admission->result.count == 1 ? "" : "s", admission->result.blockers[0].message);
     auto_free char *text = http_problem(&why, request->id);
     json_t *problem = json_loads(text, 0, NULL);
-    json_object_set_new(problem, "blockers", blockers_json(&admission->result));
+    json_object_set_new(problem, "blockers",
+                        blockers_json(admission->result.blockers, admission->result.count));
     http_answer_json(answer, http_status_of(why.code), problem);
     answer->content_type = "application/problem+json";
 }

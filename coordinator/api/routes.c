@@ -12,6 +12,7 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/pools", ACCESS_VIEWER, api_pools_list},
     {"POST", "/v1/pools", ACCESS_ADMIN, api_pools_create},
     {"GET", "/v1/pools/{id}", ACCESS_VIEWER, api_pools_show},
+    {"GET", "/v1/pools/{id}/cpu", ACCESS_VIEWER, api_pools_cpu},
     {"POST", "/v1/enrolments", ACCESS_ADMIN, api_enrolments_create},
 
     {"GET", "/v1/hosts", ACCESS_VIEWER, api_hosts_list},

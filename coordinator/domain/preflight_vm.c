@@ -82,7 +82,7 @@ static void check_disk(const struct preflight_input *in, const struct preflight_
 static void check_vif(const struct preflight_input *in, const struct preflight_vif *vif,
                       struct blocker_list *list)
 {
-    if (mapping_network_of(&in->mapping, vif->mac, vif->network))
+    if (preflight_network_word(in, vif))
         return;
     if (!vif->network[0]) {
         struct blocker *b = blocker_add(list, BLOCKER_VIF_WITHOUT_NETWORK, "vif", vif->mac);

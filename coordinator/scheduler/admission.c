@@ -30,6 +30,7 @@ static bool look(struct db *db, const struct admission_request *request, struct 
     if (!preflight_facts_load(db, &facts, &found.input, err))
         return false;
     found.input.mode = request->mode;
+    found.input.bandwidth_bytes_per_s = request->policy.bandwidth_bytes_per_s;
     snprintf(found.input.network, sizeof found.input.network, "%s", request->policy.network);
     mapping_overlay(&request->set, &request->inline_map, &found.input.mapping);
     mapping_overlay(&empty_map, &request->inline_map, &found.input.request);
