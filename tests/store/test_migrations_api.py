@@ -35,7 +35,9 @@ def test_a_dry_run_shows_the_effective_map_and_creates_nothing(world):
                                           "vdb": {"sr": "local-b1", "format": "qcow2"}}
     assert answer["mapping"]["vifs"] == {"52:54:00:00:00:01": "lan-b"}
     assert answer["predicted"] == {"disk_bytes": 8 * GIB, "allocated_bytes": 2 * GIB,
-                                   "memory_bytes": GIB, "least_s": None}
+                                   "memory_bytes": GIB, "send_bytes": 3 * GIB, "least_s": None,
+                                   "seconds": None, "pause_ms": None, "unknown_because":
+                                   "no move from host a1 to host b1 was measured yet"}
     capped = dry_run(world, bandwidth_bytes_per_s=GIB)
     assert capped["predicted"]["least_s"] == 2
     assert count(world) == count(world, "step") == count(world, "ledger") == 0

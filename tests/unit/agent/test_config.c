@@ -110,6 +110,13 @@ Test(config, mistakes_are_named_with_their_place)
     check_refused("networks",
                   "[{\"name\":\"lan\",\"bridge\":\"br0\"},{\"name\":\"lan\",\"bridge\":\"br1\"}]",
                   "/networks/1/name: \"lan\" is there twice");
+    check_refused("networks", "[{\"name\":\"lan\",\"bridge\":\"br0\",\"vlan\":4095}]",
+                  "/networks/0/vlan");
+    check_refused("links", "[{\"name\":\"storage\",\"address\":\"10.9.0.1\"}]", "/links/0/port");
+    check_refused("links",
+                  "[{\"name\":\"storage\",\"address\":\"10.9.0.1\",\"port\":7801},"
+                  "{\"name\":\"storage\",\"address\":\"10.9.0.2\",\"port\":7801}]",
+                  "/links/1/name: \"storage\" is there twice");
     check_refused("srs", "[{\"name\":\"local\",\"type\":\"ext\"}]", "/srs/0/location");
     check_refused("memory_bytes", "-1", "/memory_bytes");
     check_refused("nbdkit_plugin", "\"plugin.so\"", "/nbdkit_plugin: expected an absolute path");

@@ -534,6 +534,59 @@ Test(journal, newer_schema_is_refused)
     check_refuses_file("version 99 is newer");
 }
 
+/* ---- settings of transfers */
+
+static struct transfer_settings make_settings(int64_t version, uint64_t bandwidth)
+{
+    struct transfer_settings settings = {
+        .version = version, .bandwidth_bytes_per_s = bandwidth, .is_copy_paused = true};
+    memcpy(settings.migration, MIGRATION, UUID_SIZE);
+    return settings;
+}
+
+static void assert_settings(int64_t version, uint64_t bandwidth)
+{
+    struct transfer_settings found = {0};
+    cr_assert(journal_get_settings(journal, MIGRATION, &found, &err), "%s", err.text);
+    cr_expect_eq(found.version, version);
+    cr_expect_eq(found.bandwidth_bytes_per_s, bandwidth);
+    cr_expect_eq(found.is_copy_paused, version > 0);
+    cr_expect_not(found.is_switchover_held);
+}
+
+Test(journal, settings_of_the_highest_version_stay_until_the_migration_is_forgotten)
+{
+    const struct transfer_settings second = make_settings(2, 200);
+    const struct transfer_settings first = make_settings(1, 100);
+    struct json_array known = {0};
+    assert_settings(0, 0);
+    cr_assert(journal_put_settings(journal, &second, &err), "%s", err.text);
+    cr_assert(journal_put_settings(journal, &first, &err), "%s", err.text);
+    open_again();
+    assert_settings(2, 200);
+    cr_assert(journal_settings_known(journal, &known, &err), "%s", err.text);
+    cr_assert_eq(known.count, 1);
+    const struct settings_known *one = known.items;
+    cr_expect_str_eq(one->migration, MIGRATION);
+    cr_expect_eq(one->version, 2);
+    free(known.items);
+    cr_assert(journal_forget(journal, MIGRATION, &err), "%s", err.text);
+    assert_settings(0, 0);
+}
+
+Test(journal, a_file_of_the_first_schema_is_brought_to_the_second)
+{
+    const struct transfer_settings settings = make_settings(1, 100);
+    ledger(MIGRATION, "kept", true);
+    journal_close(take(journal));
+    run_sql("DROP TABLE setting; PRAGMA user_version = 1");
+    open_again();
+    cr_assert(journal_put_settings(journal, &settings, &err), "%s", err.text);
+    open_again();
+    assert_settings(1, 100);
+    cr_expect_eq(ledger_left(MIGRATION), 1);
+}
+
 Test(journal, folder_that_does_not_exist_is_an_error)
 {
     struct journal *other = NULL;
