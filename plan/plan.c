@@ -1,0 +1,126 @@
+/* Puts a plan together; see plan.h. */
+#include "plan/plan.h"
+
+#include "base/memory.h"
+#include "plan/plan_placement.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static void add_problem(struct plan *plan, char *text)
+{
+    plan->problems =
+        memory_resize(plan->problems, plan->problem_count + 1, sizeof *plan->problems);
+    plan->problems[plan->problem_count++] = text;
+}
+
+static bool is_refused(const struct plan *plan, int vm)
+{
+    for (size_t i = 0; i < plan->refusals.count; i++) {
+        if (plan->refusals.items[i].vm == vm)
+            return true;
+    }
+    return false;
+}
+
+static void add_moves(const struct plan *plan, const struct plan_input *input,
+                      const struct plan_placement *placement, struct plan_model *model)
+{
+    for (int i = 0; i < (int)input->vm_count; i++) {
+        if (placement->host[i] >= 0 && !is_refused(plan, i))
+            plan_model_add(model, input, i, input->vms[i].host, placement->host[i]);
+    }
+}
+
+/* Of the moves without detours. */
+static void find_bound(struct plan *plan, const struct plan_input *input,
+                       const struct plan_placement *placement)
+{
+    struct plan_model direct;
+    plan_model_init(&direct, input);
+    add_moves(plan, input, placement, &direct);
+    plan_bound_find(&direct, input->options.may_help, &plan->bound);
+    plan_model_done(&direct);
+}
+
+static void check_deadline(struct plan *plan, const struct plan_input *input)
+{
+    const struct plan_options *options = &input->options;
+    int late = 0;
+    if (!options->has_deadline)
+        return;
+    if (options->deadline_s <= 0) {
+        add_problem(plan, memory_format("the deadline is in the past (%.0f s ago); name a later one. "
+                                        "The plan below ignores it",
+                                        -options->deadline_s));
+        return;
+    }
+    for (int i = 0; i < plan->model.move_count; i++)
+        late += plan->schedule.timeline.moves[i].end > options->deadline_s;
+    if (plan->bound.seconds > options->deadline_s)
+        add_problem(plan, memory_format("no plan can meet the deadline of %.0f s: at least %.0f s are "
+                                        "needed. %d moves end later",
+                                        options->deadline_s, plan->bound.seconds, late));
+    else if (late)
+        add_problem(plan, memory_format("this plan misses the deadline of %.0f s: %d moves end later, "
+                                        "the last after %.0f s",
+                                        options->deadline_s, late,
+                                        plan->schedule.timeline.makespan));
+}
+
+void plan_make(const struct plan_input *input, struct plan *plan)
+{
+    struct plan_placement placement;
+    *plan = (struct plan){0};
+    plan_placement_find(input, &placement, &plan->refusals);
+    plan_model_init(&plan->model, input);
+    add_moves(plan, input, &placement, &plan->model);
+    plan_schedule_untangle(&plan->model, input, &plan->refusals);
+    find_bound(plan, input, &placement);
+    plan_placement_done(&placement);
+    plan_schedule_find(&plan->model, &input->options, plan->bound.seconds, &plan->schedule);
+    check_deadline(plan, input);
+}
+
+void plan_done(struct plan *plan)
+{
+    for (size_t i = 0; i < plan->problem_count; i++)
+        free(plan->problems[i]);
+    free(plan->problems);
+    plan_schedule_done(&plan->schedule);
+    plan_model_done(&plan->model);
+    plan_refusals_done(&plan->refusals);
+    *plan = (struct plan){0};
+}
+
+void plan_loads(const struct plan *plan, double *share)
+{
+    const struct plan_model *model = &plan->model;
+    double makespan = plan->schedule.timeline.makespan;
+    for (int i = 0; i < model->move_count; i++) {
+        const struct plan_move *move = &model->moves[i];
+        for (int p = 0; p < move->phase_count; p++) {
+            const struct plan_phase *phase = &move->phases[p];
+            for (int u = 0; u < phase->use_count; u++)
+                share[phase->uses[u]] +=
+                    plan_phase_wire(phase) / model->capacity[phase->uses[u]] / makespan;
+        }
+    }
+}
+
+/* Xen stops its passes after 5, or when 50 pages or fewer are dirty (xc_sr_save.c); each pass sends
+ * what was written during the one before, a share dirty/rate of it (Clark et al., NSDI 2005). */
+double plan_pause_s(const struct plan *plan, const struct plan_input *input, int index)
+{
+    enum { PASSES = 5, FEW_BYTES = 50 * 4096 };
+    const struct plan_move *move = &plan->model.moves[index];
+    const struct plan_times *times = &plan->schedule.timeline.moves[index];
+    const struct plan_vm *vm = &input->vms[move->vm];
+    double left = (double)vm->memory_bytes;
+    if (times->last < 0)
+        return input->options.handoff_s;
+    double rate = plan->schedule.timeline.spans[times->last].rate;
+    for (int pass = 1; pass < PASSES && left > FEW_BYTES; pass++)
+        left *= fmin(vm->dirty_bytes_per_s / rate, 1);
+    return left / rate + input->options.handoff_s;
+}

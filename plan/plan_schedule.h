@@ -1,0 +1,22 @@
+/* The search for a good schedule: many sets of rules for the engine, then small changes of the best,
+ * until it is as good as the bound says it can be, or the effort is used up. Deterministic: the same
+ * model, seed and effort give the same schedule. */
+#pragma once
+
+#include "plan/plan_refusal.h"
+#include "plan/plan_timeline.h"
+
+struct plan_schedule {
+    struct plan_timeline timeline;
+    int tries;     /* schedules that were made */
+    int64_t looks; /* and what they cost */
+};
+
+/* Where moves wait for each other in a circle, one VM makes way over a third host, which changes the
+ * model (plan_helper.h); what no helper frees is dropped from it and refused. Comes first. */
+void plan_schedule_untangle(struct plan_model *model, const struct plan_input *input,
+                            struct plan_refusals *refusals);
+/* `bound`: seconds that no schedule can beat; the search ends close to it. */
+void plan_schedule_find(const struct plan_model *model, const struct plan_options *options,
+                        double bound, struct plan_schedule *schedule);
+void plan_schedule_done(struct plan_schedule *schedule);
