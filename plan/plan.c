@@ -32,14 +32,24 @@ static void add_moves(const struct plan *plan, const struct plan_input *input,
     }
 }
 
-/* Of the moves without detours. */
+static bool has_detours(const struct plan_model *model)
+{
+    for (int i = 0; i < model->move_count; i++) {
+        if (model->moves[i].is_helper)
+            return true;
+    }
+    return false;
+}
+
+/* Of the moves as they were asked for. No VM moves twice unless it must, so that a third host could
+ * help counts only where one does. */
 static void find_bound(struct plan *plan, const struct plan_input *input,
                        const struct plan_placement *placement)
 {
     struct plan_model direct;
     plan_model_init(&direct, input);
     add_moves(plan, input, placement, &direct);
-    plan_bound_find(&direct, input->options.may_help, &plan->bound);
+    plan_bound_find(&direct, has_detours(&plan->model), &plan->bound);
     plan_model_done(&direct);
 }
 

@@ -101,7 +101,10 @@ struct finder {
     struct plan_bound *bound;
     struct job *jobs; /* scratch */
     double *head;     /* of each move: when its room can be there at the earliest */
+    double *tail;     /* of each move: the same backwards, seconds from its end to the end of all */
     double *leaves;   /* of each move: when it can have left its host at the earliest */
+    int64_t *room;    /* of each room: what is free at the beginning, or, backwards, at the end */
+    bool is_backwards;
     double *leaving;  /* of each move: seconds of its host's NIC that leaving takes at least */
     /* moves by resource, by room taken, by room given: counting sorts */
     int *begin, *items;
@@ -153,7 +156,8 @@ static int give_key(const struct plan_move *move, int n)
 static struct job job_on(const struct finder *f, int index, int resource)
 {
     const struct plan_move *move = &f->model->moves[index];
-    struct job job = {.head = f->head[index], .tail = f->model->handoff_s};
+    double tail = f->model->handoff_s + f->tail[index];
+    struct job job = {.head = f->head[index], .tail = tail};
     for (int p = 0; p < move->phase_count; p++) {
         const struct plan_phase *phase = &move->phases[p];
         bool is_on = false;
@@ -164,7 +168,7 @@ static struct job job_on(const struct finder *f, int index, int resource)
         else if (job.work <= 0)
             job.head += plan_phase_seconds(phase);
         if (is_on)
-            job.tail = f->model->handoff_s;
+            job.tail = tail;
         else if (job.work > 0)
             job.tail += plan_phase_seconds(phase);
     }
@@ -203,7 +207,7 @@ static void bound_moves(struct finder *f)
         struct plan_bound *raised = raise_to(f->bound, PLAN_BOUND_MOVE, move->seconds);
         if (raised)
             raised->vm = move->vm;
-        raised = raise_to(f->bound, PLAN_BOUND_PATH, f->head[i] + move->seconds);
+        raised = raise_to(f->bound, PLAN_BOUND_PATH, f->head[i] + move->seconds + f->tail[i]);
         if (raised)
             raised->room = move->to;
     }
@@ -232,6 +236,21 @@ static void bound_slots(struct finder *f)
     for (int i = 0; i < model->move_count; i++)
         f->jobs[i] = (struct job){.seconds = model->moves[i].seconds};
     raise_to(f->bound, PLAN_BOUND_SLOTS, slots_bound(f->jobs, model->move_count, model->at_once));
+}
+
+/* Backwards in time a move takes what it gives, and the other way round. */
+static const struct plan_share *takes_of(const struct finder *f, const struct plan_move *move,
+                                         int *count)
+{
+    *count = f->is_backwards ? move->give_count : move->take_count;
+    return f->is_backwards ? move->gives : move->takes;
+}
+
+static const struct plan_share *gives_of(const struct finder *f, const struct plan_move *move,
+                                         int *count)
+{
+    *count = f->is_backwards ? move->take_count : move->give_count;
+    return f->is_backwards ? move->takes : move->gives;
 }
 
 static int64_t share_of(const struct plan_share *shares, int count, int room)
@@ -307,20 +326,54 @@ static void bound_rooms(struct finder *f)
     free(in_items);
 }
 
-/* Memory of all hosts together: each move holds it twice while it runs. */
-static void bound_all_memory(struct finder *f)
+static int root_of(int *parent, int host)
+{
+    while (parent[host] != host)
+        host = parent[host] = parent[parent[host]];
+    return host;
+}
+
+/* Hosts that moves join, as sets: parent of each host. */
+static void join_hosts(const struct plan_model *model, bool may_help, int *parent)
+{
+    for (int h = 0; h < model->host_count; h++)
+        parent[h] = may_help ? 0 : h;
+    for (int i = 0; !may_help && i < model->move_count; i++)
+        parent[root_of(parent, model->moves[i].from)] = root_of(parent, model->moves[i].to);
+}
+
+/* Memory of all hosts that moves join, together: each move holds its VM's twice while it runs, and
+ * what receiving hosts have free is all there is for that, for what leaves one of them comes to
+ * another. Where helpers are allowed, the room of every host counts. */
+static void bound_joined_memory(struct finder *f, bool may_help)
 {
     const struct plan_model *model = f->model;
-    double room = 0, sum = 0;
-    for (int h = 0; h < model->host_count; h++)
-        room += (double)model->room[h];
+    size_t hosts = (size_t)model->host_count;
+    int *parent = memory_array(hosts, sizeof *parent);
+    bool *receives = memory_array(hosts, sizeof *receives);
+    double *room = memory_array(hosts, sizeof *room), *sum = memory_array(hosts, sizeof *sum);
+    join_hosts(model, may_help, parent);
     for (int i = 0; i < model->move_count; i++) {
         const struct plan_move *move = &model->moves[i];
+        int set = root_of(parent, move->to);
+        receives[move->to] = true;
         if (move->take_count)
-            sum += (double)move->takes[0].bytes * move->seconds;
+            sum[set] += (double)move->takes[0].bytes * move->seconds;
+        else
+            room[set] += (double)move->gives[0].bytes;
     }
-    if (room > 0)
-        raise_to(f->bound, PLAN_BOUND_MEMORY, sum / room);
+    for (int h = 0; h < model->host_count; h++) {
+        if (receives[h] || may_help)
+            room[root_of(parent, h)] += (double)model->room[h];
+    }
+    for (int h = 0; h < model->host_count; h++) {
+        if (room[h] > 0)
+            raise_to(f->bound, PLAN_BOUND_MEMORY, sum[h] / room[h]);
+    }
+    free(parent);
+    free(receives);
+    free(room);
+    free(sum);
 }
 
 static int by_seconds_up(const void *a, const void *b)
@@ -330,16 +383,20 @@ static int by_seconds_up(const void *a, const void *b)
 
 /* When `needed` bytes more than there are now can be free on the host at the earliest: by what can
  * have left until then, and by what the host can send until then. */
-static double room_at(struct finder *f, int room, const int *out, int count, int64_t needed)
+static double room_at(struct finder *f, int room, int64_t needed)
 {
     const struct plan_model *model = f->model;
+    const int *out = f->items + f->begin[room];
+    int count = f->begin[room + 1] - f->begin[room], shares;
     double freed = 0, by_ends = INFINITY, sent = 0, missing = (double)needed;
     for (int i = 0; i < count; i++) {
         const struct plan_move *move = &model->moves[out[i]];
-        f->jobs[i] =
-            (struct job){.seconds = f->leaves[out[i]],
-                         .weight = (double)share_of(move->gives, move->give_count, room),
-                         .work = f->leaving[out[i]]};
+        const struct plan_share *gives = gives_of(f, move, &shares);
+        double work = f->is_backwards ? network_work(model, move, model->host_count + move->to)
+                                      : f->leaving[out[i]];
+        f->jobs[i] = (struct job){.seconds = f->leaves[out[i]],
+                                  .weight = (double)share_of(gives, shares, room),
+                                  .work = work};
     }
     qsort(f->jobs, (size_t)count, sizeof *f->jobs, by_seconds_up);
     for (int i = 0; i < count && freed < missing; i++) {
@@ -359,49 +416,60 @@ static double room_at(struct finder *f, int room, const int *out, int count, int
     return fmax(by_ends, sent + model->handoff_s);
 }
 
-/* Heads: a move that does not fit now starts when enough has left. */
-static void find_heads(struct finder *f)
+/* A move that does not fit now starts when enough has left. */
+static bool raise_heads(struct finder *f, double *heads)
 {
     const struct plan_model *model = f->model;
-    make_lists(f, give_key, model->room_count);
+    bool is_raised = false;
     for (int i = 0; i < model->move_count; i++) {
-        const struct plan_move *move = &model->moves[i];
-        for (int t = 0; t < move->take_count; t++) {
-            int room = move->takes[t].room;
-            int64_t missing = share_of(move->takes, move->take_count, room) - model->room[room];
+        int count;
+        const struct plan_share *takes = takes_of(f, &model->moves[i], &count);
+        for (int t = 0; t < count; t++) {
+            int room = takes[t].room;
+            int64_t missing = share_of(takes, count, room) - f->room[room];
             if (missing <= 0)
                 continue;
-            double head = room_at(f, room, f->items + f->begin[room],
-                                  f->begin[room + 1] - f->begin[room], missing);
-            if (isfinite(head))
-                f->head[i] = fmax(f->head[i], head);
+            double head = room_at(f, room, missing);
+            if (!isfinite(head) || head <= heads[i])
+                continue;
+            heads[i] = head;
+            is_raised = true;
         }
+    }
+    return is_raised;
+}
+
+/* Without helpers what leaves has a head itself, so heads grow from each other; each round is valid,
+ * and a schedule is known to exist, so they end. */
+static void grow_heads(struct finder *f, double *heads, bool may_help)
+{
+    enum { ROUNDS = 32 };
+    for (int round = 0; round < ROUNDS && raise_heads(f, heads) && !may_help; round++) {
+        for (int i = 0; i < f->model->move_count; i++)
+            f->leaves[i] = heads[i] + f->model->moves[i].seconds;
     }
 }
 
-/* The last to come to a host starts when all but it have their room: T is at least that and the
- * shortest of those that come. */
+/* The last to come to a host starts when all but it have their room: the makespan is at least that
+ * and the shortest of those that come. */
 static void bound_last(struct finder *f)
 {
     const struct plan_model *model = f->model;
     int64_t *wanted = memory_array((size_t)model->room_count, sizeof *wanted);
     double *shortest = memory_array((size_t)model->room_count, sizeof *shortest);
     for (int i = 0; i < model->move_count; i++) {
-        const struct plan_move *move = &model->moves[i];
-        for (int t = 0; t < move->take_count; t++) {
-            int room = move->takes[t].room;
-            if (wanted[room] == 0 || move->seconds < shortest[room])
-                shortest[room] = move->seconds;
-            wanted[room] += move->takes[t].bytes;
+        int count;
+        const struct plan_share *takes = takes_of(f, &model->moves[i], &count);
+        for (int t = 0; t < count; t++) {
+            int room = takes[t].room;
+            if (wanted[room] == 0 || model->moves[i].seconds < shortest[room])
+                shortest[room] = model->moves[i].seconds;
+            wanted[room] += takes[t].bytes;
         }
     }
-    make_lists(f, give_key, model->room_count);
     for (int room = 0; room < model->room_count; room++) {
-        int64_t missing = wanted[room] - model->room[room];
-        if (missing <= 0)
-            continue;
-        double head = room_at(f, room, f->items + f->begin[room],
-                              f->begin[room + 1] - f->begin[room], missing);
+        int64_t missing = wanted[room] - f->room[room];
+        double head = missing > 0 ? room_at(f, room, missing) : INFINITY;
         struct plan_bound *raised =
             isfinite(head) ? raise_to(f->bound, PLAN_BOUND_PATH, head + shortest[room]) : NULL;
         if (raised)
@@ -409,6 +477,33 @@ static void bound_last(struct finder *f)
     }
     free(wanted);
     free(shortest);
+}
+
+static void find_heads(struct finder *f, bool may_help)
+{
+    make_lists(f, give_key, f->model->room_count);
+    grow_heads(f, f->head, may_help);
+    bound_last(f);
+}
+
+/* A schedule read backwards is one of the moves back, which take what they gave: what is free at the
+ * end is free at its beginning. */
+static void find_tails(struct finder *f)
+{
+    const struct plan_model *model = f->model;
+    f->is_backwards = true;
+    for (int i = 0; i < model->move_count; i++) {
+        const struct plan_move *move = &model->moves[i];
+        for (int t = 0; t < move->take_count; t++)
+            f->room[move->takes[t].room] -= move->takes[t].bytes;
+        for (int g = 0; g < move->give_count; g++)
+            f->room[move->gives[g].room] += move->gives[g].bytes;
+        f->leaves[i] = move->seconds;
+    }
+    make_lists(f, take_key, model->room_count);
+    grow_heads(f, f->tail, false);
+    bound_last(f);
+    f->is_backwards = false;
 }
 
 /* A VM can leave its host for any other when helpers are allowed, which may even reach its disks where
@@ -457,17 +552,26 @@ void plan_bound_find(const struct plan_model *model, bool may_help, struct plan_
     f.begin = memory_array((size_t)most_keys(model) + 2, sizeof *f.begin);
     f.items = memory_array(uses, sizeof *f.items);
     f.leaving = memory_array(moves, sizeof *f.leaving);
+    f.room = memory_array((size_t)model->room_count, sizeof *f.room);
+    f.tail = memory_array(moves, sizeof *f.tail);
+    if (model->room_count)
+        memcpy(f.room, model->room, (size_t)model->room_count * sizeof *f.room);
     for (size_t i = 0; i < moves; i++)
         find_leaving(&f, (int)i, may_help);
-    find_heads(&f);
+    find_heads(&f, may_help);
+    if (!may_help)
+        find_tails(&f);
+    for (size_t i = 0; i < moves; i++)
+        find_leaving(&f, (int)i, may_help);
     bound_moves(&f);
     bound_resources(&f);
     bound_slots(&f);
     bound_rooms(&f);
-    bound_all_memory(&f);
-    bound_last(&f);
+    bound_joined_memory(&f, may_help);
     free(f.jobs);
     free(f.head);
+    free(f.tail);
+    free(f.room);
     free(f.leaves);
     free(f.leaving);
     free(f.begin);

@@ -27,6 +27,7 @@ struct plan_bound {
     double by_kind[PLAN_BOUND_COUNT]; /* the largest of each */
 };
 
-/* Of the moves as they were asked for, before any detour. `may_help`: a VM may also leave for a third
- * host for a while. */
+/* Of the moves as they were asked for, before any detour. Without `may_help`: of all plans that move
+ * each VM once, which is what guests are spared for; with it, of those too in which VMs make way over
+ * third hosts. */
 void plan_bound_find(const struct plan_model *model, bool may_help, struct plan_bound *bound);
