@@ -80,7 +80,8 @@ static void book_unit(struct placer *placer, const struct unit *unit, int host)
         placer_book(placer, unit->vms[u], host, 1);
 }
 
-/* Seconds until the last of NIC and links is done with the unit there. */
+/* Seconds until the last of NIC and links is done with the unit there; among hosts behind one busy
+ * link the NIC still counts a little. */
 static double cost(const struct placer *placer, const struct unit *unit, int host)
 {
     const struct plan_input *input = placer->input;
@@ -88,13 +89,14 @@ static double cost(const struct placer *placer, const struct unit *unit, int hos
     const struct plan_host *from = &input->hosts[input->vms[unit->vms[0]].host];
     if (placer->is_tight)
         return (double)(placer->memory[host] - (int64_t)unit->memory_bytes);
-    double seconds = placer->receives[host] + unit->wire_bytes / to->receive_bytes_per_s;
+    double nic = placer->receives[host] + unit->wire_bytes / to->receive_bytes_per_s;
+    double seconds = nic;
     for (size_t l = 0; l < input->link_count; l++) {
         if (input->links[l].from == from->pool && input->links[l].to == to->pool)
             seconds = fmax(seconds,
                            placer->carries[l] + unit->wire_bytes / input->links[l].bytes_per_s);
     }
-    return fmax(seconds, unit->wire_bytes / from->send_bytes_per_s);
+    return fmax(seconds, unit->wire_bytes / from->send_bytes_per_s) + nic / 100;
 }
 
 static int choose(const struct placer *placer, const struct unit *unit)
