@@ -4,7 +4,6 @@
 #include "base/memory.h"
 #include "plan/plan_placement.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 static void add_problem(struct plan *plan, char *text)
@@ -85,10 +84,10 @@ void plan_make(const struct plan_input *input, struct plan *plan)
     plan_placement_find(input, &placement, &plan->refusals);
     plan_model_init(&plan->model, input);
     add_moves(plan, input, &placement, &plan->model);
-    plan_schedule_untangle(&plan->model, input, &plan->refusals);
+    plan_schedule_begin(&plan->model, input, &plan->schedule, &plan->refusals);
     find_bound(plan, input, &placement);
     plan_placement_done(&placement);
-    plan_schedule_find(&plan->model, &input->options, plan->bound.seconds, &plan->schedule);
+    plan_schedule_improve(&plan->model, &input->options, plan->bound.seconds, &plan->schedule);
     check_deadline(plan, input);
 }
 
@@ -103,34 +102,9 @@ void plan_done(struct plan *plan)
     *plan = (struct plan){0};
 }
 
-void plan_loads(const struct plan *plan, double *share)
-{
-    const struct plan_model *model = &plan->model;
-    double makespan = plan->schedule.timeline.makespan;
-    for (int i = 0; i < model->move_count; i++) {
-        const struct plan_move *move = &model->moves[i];
-        for (int p = 0; p < move->phase_count; p++) {
-            const struct plan_phase *phase = &move->phases[p];
-            for (int u = 0; u < phase->use_count; u++)
-                share[phase->uses[u]] +=
-                    plan_phase_wire(phase) / model->capacity[phase->uses[u]] / makespan;
-        }
-    }
-}
-
-/* Xen stops its passes after 5, or when 50 pages or fewer are dirty (xc_sr_save.c); each pass sends
- * what was written during the one before, a share dirty/rate of it (Clark et al., NSDI 2005). */
 double plan_pause_s(const struct plan *plan, const struct plan_input *input, int index)
 {
-    enum { PASSES = 5, FEW_BYTES = 50 * 4096 };
-    const struct plan_move *move = &plan->model.moves[index];
     const struct plan_times *times = &plan->schedule.timeline.moves[index];
-    const struct plan_vm *vm = &input->vms[move->vm];
-    double left = (double)vm->memory_bytes;
-    if (times->last < 0)
-        return input->options.handoff_s;
-    double rate = plan->schedule.timeline.spans[times->last].rate;
-    for (int pass = 1; pass < PASSES && left > FEW_BYTES; pass++)
-        left *= fmin(vm->dirty_bytes_per_s / rate, 1);
-    return left / rate + input->options.handoff_s;
+    double rate = times->last >= 0 ? plan->schedule.timeline.spans[times->last].rate : 0;
+    return plan_model_pause_s(input, plan->model.moves[index].vm, rate);
 }

@@ -19,8 +19,5 @@ struct plan {
 void plan_make(const struct plan_input *input, struct plan *plan);
 void plan_done(struct plan *plan);
 
-/* How much of its capacity each resource of the model (share is zeroed, one for each) needs at least
- * over the whole plan. */
-void plan_loads(const struct plan *plan, double *share);
 /* Seconds in which the guest is paused, by the passes over memory that its rate allows. */
 double plan_pause_s(const struct plan *plan, const struct plan_input *input, int move);

@@ -200,7 +200,9 @@ static void fill(struct plan_model *model, const struct plan_input *input, struc
 
 int plan_model_add(struct plan_model *model, const struct plan_input *input, int vm, int from, int to)
 {
-    model->moves = memory_resize(model->moves, (size_t)model->move_count + 1, sizeof *model->moves);
+    int count = model->move_count;
+    if ((count & (count - 1)) == 0) /* full at each power of two */
+        model->moves = memory_resize(model->moves, count ? 2 * (size_t)count : 1, sizeof *model->moves);
     struct plan_move *move = &model->moves[model->move_count];
     *move = (struct plan_move){.vm = vm,
                                .from = from,
@@ -230,6 +232,14 @@ int plan_model_detour(struct plan_model *model, const struct plan_input *input, 
     return second;
 }
 
+static size_t next_power(size_t count)
+{
+    size_t power = 1;
+    while (power < count)
+        power *= 2;
+    return power;
+}
+
 void plan_model_drop(struct plan_model *model, const bool *is_dropped)
 {
     int kept = 0;
@@ -245,6 +255,32 @@ void plan_model_drop(struct plan_model *model, const bool *is_dropped)
         if (model->moves[i].after >= 0)
             model->moves[i].after = place[model->moves[i].after];
     }
+    model->moves = memory_resize(model->moves, next_power((size_t)kept), sizeof *model->moves);
     model->move_count = kept;
     free(place);
+}
+
+void plan_model_add_like(struct plan_model *model, const struct plan_input *input,
+                         const struct plan_model *other)
+{
+    for (int i = 0; i < other->move_count; i++) {
+        const struct plan_move *move = &other->moves[i];
+        int index = plan_model_add(model, input, move->vm, move->from, move->to);
+        model->moves[index].after = move->after;
+        model->moves[index].is_helper = move->is_helper;
+    }
+}
+
+/* Xen stops its passes after 5, or when 50 pages or fewer are dirty (xc_sr_save.c); each pass sends
+ * what was written during the one before, a share dirty/rate of it (Clark et al., NSDI 2005). */
+double plan_model_pause_s(const struct plan_input *input, int vm, double rate)
+{
+    enum { PASSES = 5, FEW_BYTES = 50 * 4096 };
+    double left = (double)input->vms[vm].memory_bytes, part;
+    if (rate <= 0)
+        return input->options.handoff_s;
+    part = input->vms[vm].dirty_bytes_per_s / rate;
+    for (int pass = 1; pass < PASSES && left > FEW_BYTES; pass++)
+        left *= part < 1 ? part : 1;
+    return left / rate + input->options.handoff_s;
 }

@@ -58,6 +58,10 @@ int plan_model_add(struct plan_model *model, const struct plan_input *input, int
                    int to);
 /* Makes move `index` go to host `by` and appends the move from there to its own destination. */
 int plan_model_detour(struct plan_model *model, const struct plan_input *input, int index, int by);
+/* Appends the moves of another model, which was made of the same hosts and VMs, at the rates and sizes
+ * of this one's input. */
+void plan_model_add_like(struct plan_model *model, const struct plan_input *input,
+                         const struct plan_model *other);
 /* Drops the moves that `is_dropped` marks; `after` of the others follows. */
 void plan_model_drop(struct plan_model *model, const bool *is_dropped);
 
@@ -68,6 +72,10 @@ int plan_model_link(const struct plan_input *input, int from_pool, int to_pool);
 int plan_model_sr(const struct plan_input *input, int sr);
 /* "what host a1 sends", "link A to B", "SR store": for people. */
 void plan_model_resource_name(const struct plan_input *input, int resource, char *out, size_t size);
+
+/* Seconds in which the guest is paused when its memory is sent at that rate: the last pass over memory
+ * and the handoff. */
+double plan_model_pause_s(const struct plan_input *input, int vm, double rate);
 
 /* Seconds and bytes on the wire of a phase at its top rate. */
 double plan_phase_seconds(const struct plan_phase *phase);

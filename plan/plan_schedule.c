@@ -53,8 +53,8 @@ static bool is_close(const struct searcher *s)
     return s->best_makespan <= s->bound * CLOSE;
 }
 
-/* True when it was better than the best, which it then is. */
-static bool try(struct searcher *s, const struct plan_policy *policy)
+/* A better one becomes the best. */
+static void try(struct searcher *s, const struct plan_policy *policy)
 {
     struct plan_engine_result result;
     plan_engine_run(s->model, policy, s->best_makespan * (1 - 1e-6), &result);
@@ -73,7 +73,6 @@ static bool try(struct searcher *s, const struct plan_policy *policy)
             memcpy(s->best_bias, policy->bias, (size_t)s->model->move_count * sizeof *s->best_bias);
     }
     plan_engine_result_done(&result);
-    return is_better;
 }
 
 /* Changes the urgency of some moves, seldom of all, and the rules a little. */
@@ -99,10 +98,11 @@ static void change(struct searcher *s, struct plan_policy *policy)
 
 static void search(struct searcher *s)
 {
-    for (int i = 0; i < POLICIES && !is_close(s); i++) {
+    int first = s->best->policy;
+    for (int i = 0; i < POLICIES && s->best->looks < s->effort && !is_close(s); i++) {
         struct plan_policy policy = policies[i];
         policy.bias = s->best_bias;
-        if (i == 0 || s->best->looks < s->effort)
+        if (i != first)
             try(s, &policy);
     }
     while (s->best->looks < s->effort && !is_close(s)) {
@@ -142,29 +142,45 @@ static void drop_waiting(struct plan_model *model, const struct plan_input *inpu
     plan_model_drop(model, stuck->is_waiting);
 }
 
-/* False when every set of rules ends stuck; `stuck` is then what the first left. */
-static bool can_finish(const struct plan_model *model, struct plan_engine_result *stuck)
+static void keep(struct plan_schedule *schedule, struct plan_engine_result *result, int policy)
 {
-    plan_engine_run(model, &policies[0], INFINITY, stuck);
-    for (int i = 1; i < POLICIES && stuck->outcome == PLAN_STUCK; i++) {
-        struct plan_engine_result again;
-        plan_engine_run(model, &policies[i], INFINITY, &again);
-        bool is_done = again.outcome == PLAN_DONE;
-        plan_engine_result_done(&again);
+    schedule->timeline = result->timeline;
+    schedule->policy = policy;
+    result->timeline = (struct plan_timeline){0};
+}
+
+/* The first set of rules that does not end stuck gives the first schedule. False when all do; `stuck`
+ * is then what the first left. */
+static bool can_finish(const struct plan_model *model, struct plan_schedule *schedule,
+                       struct plan_engine_result *stuck)
+{
+    for (int i = 0; i < POLICIES; i++) {
+        struct plan_engine_result result;
+        plan_engine_run(model, &policies[i], INFINITY, &result);
+        schedule->tries++;
+        schedule->looks += result.looks;
+        bool is_done = result.outcome == PLAN_DONE;
+        if (is_done)
+            keep(schedule, &result, i);
+        if (i == 0)
+            *stuck = result;
+        else
+            plan_engine_result_done(&result);
         if (is_done)
             return true;
     }
-    return stuck->outcome == PLAN_DONE;
+    return false;
 }
 
 /* Detours and drops until some schedule ends. */
-void plan_schedule_untangle(struct plan_model *model, const struct plan_input *input,
-                            struct plan_refusals *refusals)
+void plan_schedule_begin(struct plan_model *model, const struct plan_input *input,
+                         struct plan_schedule *schedule, struct plan_refusals *refusals)
 {
+    *schedule = (struct plan_schedule){0};
     for (int detours = 0;; detours++) {
         struct plan_engine_result stuck;
         int move, host;
-        if (can_finish(model, &stuck)) {
+        if (can_finish(model, schedule, &stuck)) {
             plan_engine_result_done(&stuck);
             return;
         }
@@ -177,20 +193,21 @@ void plan_schedule_untangle(struct plan_model *model, const struct plan_input *i
     }
 }
 
-void plan_schedule_find(const struct plan_model *model, const struct plan_options *options,
-                        double bound, struct plan_schedule *schedule)
+void plan_schedule_improve(const struct plan_model *model, const struct plan_options *options,
+                           double bound, struct plan_schedule *schedule)
 {
-    *schedule = (struct plan_schedule){0};
     struct searcher s = {.model = model,
                          .bound = bound,
                          .best = schedule,
-                         .best_makespan = INFINITY,
+                         .best_makespan = schedule->timeline.makespan,
+                         .best_policy = policies[schedule->policy],
                          .effort = options->effort,
                          .random = options->seed * UINT64_C(0x9e3779b97f4a7c15) + 1};
     s.bias = memory_array((size_t)model->move_count, sizeof *s.bias);
     s.best_bias = memory_array((size_t)model->move_count, sizeof *s.best_bias);
     for (int i = 0; i < model->move_count; i++)
         s.best_bias[i] = 1;
+    s.best_policy.bias = s.best_bias;
     search(&s);
     free(s.bias);
     free(s.best_bias);

@@ -8,15 +8,16 @@
 
 struct plan_schedule {
     struct plan_timeline timeline;
+    int policy;    /* rules of the first schedule, of those that are tried */
     int tries;     /* schedules that were made */
     int64_t looks; /* and what they cost */
 };
 
-/* Where moves wait for each other in a circle, one VM makes way over a third host, which changes the
- * model (plan_helper.h); what no helper frees is dropped from it and refused. Comes first. */
-void plan_schedule_untangle(struct plan_model *model, const struct plan_input *input,
-                            struct plan_refusals *refusals);
-/* `bound`: seconds that no schedule can beat; the search ends close to it. */
-void plan_schedule_find(const struct plan_model *model, const struct plan_options *options,
-                        double bound, struct plan_schedule *schedule);
+/* The first schedule. Where moves wait for each other in a circle, one VM makes way over a third host,
+ * which changes the model (plan_helper.h); what no helper frees is dropped from it and refused. */
+void plan_schedule_begin(struct plan_model *model, const struct plan_input *input,
+                         struct plan_schedule *schedule, struct plan_refusals *refusals);
+/* Better ones, until close to `bound`, the seconds that no schedule can beat. */
+void plan_schedule_improve(const struct plan_model *model, const struct plan_options *options,
+                           double bound, struct plan_schedule *schedule);
 void plan_schedule_done(struct plan_schedule *schedule);
