@@ -76,8 +76,7 @@ static json_t *simulation_json(const struct result *r, const struct plan_simulat
 static void print_json(const struct result *r)
 {
     json_t *root = json_object();
-    json_object_set_new(root, "planned_makespan_s",
-                        json_real(r->plan->schedule.timeline.makespan));
+    json_object_set_new(root, "planned_makespan_s", json_real(r->plan->schedule.timeline.makespan));
     json_object_set_new(root, "plan", simulation_json(r, &r->planned));
     json_t *capped = simulation_json(r, &r->capped);
     json_object_set_new(capped, "cap", json_integer(r->cap));
@@ -97,8 +96,8 @@ static void print_one(const struct result *r, const char *what,
     find_pauses(r, simulation, &longest, &sum);
     if (simulation->resource_count > 0)
         plan_model_resource_name(r->input, k, name, sizeof name);
-    printf("%s: makespan %.1f s, at most %d at once, longest pause %.2f s, all pauses %.1f s\n", what,
-           simulation->makespan, simulation->most_at_once, longest, sum);
+    printf("%s: makespan %.1f s, at most %d at once, longest pause %.2f s, all pauses %.1f s\n",
+           what, simulation->makespan, simulation->most_at_once, longest, sum);
     printf("  peak: %.0f%% of %s\n",
            simulation->resource_count > 0 ? 100 * simulation->peak[k] : 0.0, name);
     if (simulation->unfinished)
@@ -120,9 +119,8 @@ static void print_text(const struct result *r)
 static bool check_same(const struct plan_input *input, const struct plan_input *actual,
                        struct error *err)
 {
-    bool is_same =
-        input->host_count == actual->host_count && input->vm_count == actual->vm_count &&
-        input->sr_count == actual->sr_count && input->link_count == actual->link_count;
+    bool is_same = input->host_count == actual->host_count && input->vm_count == actual->vm_count &&
+                   input->sr_count == actual->sr_count && input->link_count == actual->link_count;
     for (size_t i = 0; is_same && i < input->host_count; i++)
         is_same = strcmp(input->hosts[i].name.text, actual->hosts[i].name.text) == 0;
     for (size_t i = 0; is_same && i < input->vm_count; i++)

@@ -6,9 +6,9 @@
 
 enum { DEFAULT_CAP = 3, LIMIT_CAP = 65536 };
 
-const char options_usage[] =
-    "usage: crosspool plan --inventory FILE --request FILE [--json]\n"
-    "       crosspool simulate --inventory FILE --request FILE [--actual FILE] [--cap N] [--json]\n";
+const char options_usage[] = "usage: crosspool plan --inventory FILE --request FILE [--json]\n"
+                             "       crosspool simulate --inventory FILE --request FILE [--actual "
+                             "FILE] [--cap N] [--json]\n";
 
 static bool set_text(const char **place, const char *option, const char *value, struct error *err)
 {

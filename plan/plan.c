@@ -8,8 +8,7 @@
 
 static void add_problem(struct plan *plan, char *text)
 {
-    plan->problems =
-        memory_resize(plan->problems, plan->problem_count + 1, sizeof *plan->problems);
+    plan->problems = memory_resize(plan->problems, plan->problem_count + 1, sizeof *plan->problems);
     plan->problems[plan->problem_count++] = text;
 }
 
@@ -59,22 +58,24 @@ static void check_deadline(struct plan *plan, const struct plan_input *input)
     if (!options->has_deadline)
         return;
     if (options->deadline_s <= 0) {
-        add_problem(plan, memory_format("the deadline is in the past (%.0f s ago); name a later one. "
-                                        "The plan below ignores it",
-                                        -options->deadline_s));
+        add_problem(plan,
+                    memory_format("the deadline is in the past (%.0f s ago); name a later one. "
+                                  "The plan below ignores it",
+                                  -options->deadline_s));
         return;
     }
     for (int i = 0; i < plan->model.move_count; i++)
         late += plan->schedule.timeline.moves[i].end > options->deadline_s;
     if (plan->bound.seconds > options->deadline_s)
-        add_problem(plan, memory_format("no plan can meet the deadline of %.0f s: at least %.0f s are "
-                                        "needed. %d moves end later",
-                                        options->deadline_s, plan->bound.seconds, late));
+        add_problem(plan,
+                    memory_format("no plan can meet the deadline of %.0f s: at least %.0f s are "
+                                  "needed. %d moves end later",
+                                  options->deadline_s, plan->bound.seconds, late));
     else if (late)
-        add_problem(plan, memory_format("this plan misses the deadline of %.0f s: %d moves end later, "
-                                        "the last after %.0f s",
-                                        options->deadline_s, late,
-                                        plan->schedule.timeline.makespan));
+        add_problem(plan,
+                    memory_format("this plan misses the deadline of %.0f s: %d moves end later, "
+                                  "the last after %.0f s",
+                                  options->deadline_s, late, plan->schedule.timeline.makespan));
 }
 
 void plan_make(const struct plan_input *input, struct plan *plan)

@@ -38,7 +38,8 @@ static int by_head_down(const void *a, const void *b)
     return (left->head < right->head) - (left->head > right->head);
 }
 
-/* Whichever jobs start no earlier than h: h, all of their work, and the shortest tail among them. */
+/* Whichever jobs start no earlier than h: h, all of their work, and the shortest tail among them.
+ */
 static double heads_and_tails(struct job *jobs, int count)
 {
     double best = 0, work = 0, tail = INFINITY;
@@ -58,8 +59,8 @@ static int by_smith(const void *a, const void *b)
     return (first > second) - (first < second);
 }
 
-/* The least sum of weight times completion on one machine that starts after `delay`: Smith's rule. A
- * job is not there for less than its own `seconds` either. */
+/* The least sum of weight times completion on one machine that starts after `delay`: Smith's rule.
+ * A job is not there for less than its own `seconds` either. */
 static double smith(struct job *jobs, int count, double delay)
 {
     double sum = 0, alone = 0, now = delay;
@@ -105,7 +106,7 @@ struct finder {
     double *leaves;   /* of each move: when it can have left its host at the earliest */
     int64_t *room;    /* of each room: what is free at the beginning, or, backwards, at the end */
     bool is_backwards;
-    double *leaving;  /* of each move: seconds of its host's NIC that leaving takes at least */
+    double *leaving; /* of each move: seconds of its host's NIC that leaving takes at least */
     /* moves by resource, by room taken, by room given: counting sorts */
     int *begin, *items;
 };
@@ -271,10 +272,10 @@ static double network_work(const struct plan_model *model, const struct plan_mov
     return wire / model->capacity[resource];
 }
 
-/* Room times time of one host: what comes holds it from its start on, what leaves until its end, and
- * both together never more than there is. Sums of weighted completions, so Smith's rule bounds each
- * from below (backwards in time for what comes). A detour moves only what leaves earlier, which
- * Smith's rule already assumes. */
+/* Room times time of one host: what comes holds it from its start on, what leaves until its end,
+ * and both together never more than there is. Sums of weighted completions, so Smith's rule bounds
+ * each from below (backwards in time for what comes). A detour moves only what leaves earlier,
+ * which Smith's rule already assumes. */
 static double room_time(struct finder *f, int host, const int *in, int in_count, const int *out,
                         int out_count)
 {
@@ -292,8 +293,8 @@ static double room_time(struct finder *f, int host, const int *in, int in_count,
     for (int i = 0; i < out_count; i++) {
         const struct plan_move *move = &model->moves[out[i]];
         double bytes = (double)share_of(move->gives, move->give_count, host);
-        f->jobs[i] = (struct job){
-            .work = f->leaving[out[i]], .weight = bytes, .seconds = f->leaves[out[i]]};
+        f->jobs[i] =
+            (struct job){.work = f->leaving[out[i]], .weight = bytes, .seconds = f->leaves[out[i]]};
         room += bytes;
     }
     sum += smith(f->jobs, out_count, model->handoff_s);
@@ -439,8 +440,8 @@ static bool raise_heads(struct finder *f, double *heads)
     return is_raised;
 }
 
-/* Without helpers what leaves has a head itself, so heads grow from each other; each round is valid,
- * and a schedule is known to exist, so they end. */
+/* Without helpers what leaves has a head itself, so heads grow from each other; each round is
+ * valid, and a schedule is known to exist, so they end. */
 static void grow_heads(struct finder *f, double *heads, bool may_help)
 {
     enum { ROUNDS = 32 };
@@ -486,8 +487,8 @@ static void find_heads(struct finder *f, bool may_help)
     bound_last(f);
 }
 
-/* A schedule read backwards is one of the moves back, which take what they gave: what is free at the
- * end is free at its beginning. */
+/* A schedule read backwards is one of the moves back, which take what they gave: what is free at
+ * the end is free at its beginning. */
 static void find_tails(struct finder *f)
 {
     const struct plan_model *model = f->model;
@@ -506,8 +507,9 @@ static void find_tails(struct finder *f)
     f->is_backwards = false;
 }
 
-/* A VM can leave its host for any other when helpers are allowed, which may even reach its disks where
- * they are: then the memory, at the speed of its own host's NIC, is all that surely takes time. */
+/* A VM can leave its host for any other when helpers are allowed, which may even reach its disks
+ * where they are: then the memory, at the speed of its own host's NIC, is all that surely takes
+ * time. */
 static void find_leaving(struct finder *f, int index, bool may_help)
 {
     const struct plan_model *model = f->model;

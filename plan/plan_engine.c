@@ -200,7 +200,8 @@ static void grow(struct plan_engine *engine, int move)
     if (live->stage != STAGE_WAITING)
         return;
     double rate = phase ? fmin(phase->top_rate, spare(engine, phase)) : 0;
-    double least = phase ? fmax(engine->policy->least_share * phase->top_rate, 1.05 * phase->drain) : 0;
+    double least =
+        phase ? fmax(engine->policy->least_share * phase->top_rate, 1.05 * phase->drain) : 0;
     if (rate >= least * (1 - DUST) && may_start(engine, &engine->model->moves[move]))
         start(engine, move, rate);
 }
@@ -413,7 +414,8 @@ static void done(struct plan_engine *engine)
 static void find_waiting(struct plan_engine *engine)
 {
     struct plan_engine_result *result = engine->result;
-    result->is_waiting = memory_array((size_t)engine->model->move_count, sizeof *result->is_waiting);
+    result->is_waiting =
+        memory_array((size_t)engine->model->move_count, sizeof *result->is_waiting);
     for (int i = 0; i < engine->model->move_count; i++) {
         result->is_waiting[i] = engine->live[i].stage != STAGE_ENDED;
         if (result->is_waiting[i] && isfinite(result->timeline.makespan))

@@ -1,6 +1,6 @@
 /* How urgent each move is: the more, the scarcer the resources that it needs (the seconds of work
- * that are left for them, compared to the scarcest of all), the longer it takes itself, and the more
- * waits for the room that it gives back. */
+ * that are left for them, compared to the scarcest of all), the longer it takes itself, and the
+ * more waits for the room that it gives back. */
 #include "plan/plan_engine_state.h"
 
 #include <stdlib.h>
@@ -122,13 +122,13 @@ static void set_urgency(struct plan_engine *engine, int move)
     engine->live[move].urgency = urgency;
 }
 
-/* The priority of the request comes before urgency, and equal ones keep the order of the request. */
+/* The priority of the request comes before urgency, and equal ones keep the order of the request.
+ */
 static int compare(const void *a, const void *b, void *context)
 {
     const struct plan_engine *engine = context;
     int left = *(const int *)a, right = *(const int *)b;
-    int by_priority =
-        engine->model->moves[right].priority - engine->model->moves[left].priority;
+    int by_priority = engine->model->moves[right].priority - engine->model->moves[left].priority;
     if (by_priority)
         return by_priority;
     double first = engine->live[left].urgency, second = engine->live[right].urgency;

@@ -187,7 +187,8 @@ void plan_fit_say(const struct plan_input *input, int vm, int host, enum plan_fi
         snprintf(out, size, "it fits");
         break;
     case PLAN_FIT_NOT_A_DESTINATION:
-        snprintf(out, size, "host %.60s is emptied itself, in maintenance or not named as a destination",
+        snprintf(out, size,
+                 "host %.60s is emptied itself, in maintenance or not named as a destination",
                  name);
         break;
     case PLAN_FIT_SAME_HOST:

@@ -1,5 +1,5 @@
-/* May this VM be on that host? What memory and SR hold at the moment is not asked here: that changes
- * while the plan goes on. */
+/* May this VM be on that host? What memory and SR hold at the moment is not asked here: that
+ * changes while the plan goes on. */
 #pragma once
 
 #include "plan/plan_input.h"

@@ -1,5 +1,5 @@
-/* Which of many numbered things is due first: a binary heap with a place for each number, so that one
- * can be moved or taken out. */
+/* Which of many numbered things is due first: a binary heap with a place for each number, so that
+ * one can be moved or taken out. */
 #pragma once
 
 struct plan_heap {

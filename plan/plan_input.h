@@ -1,6 +1,7 @@
 /* What a plan is made from, all names resolved: hosts, SRs, links and VMs as they are, and what was
- * asked for. No clock, no file, no database: a caller fills it (plan_resolve.h does it from two JSON
- * documents) and may do so again in the middle of the moves, with what is left of the running ones. */
+ * asked for. No clock, no file, no database: a caller fills it (plan_resolve.h does it from two
+ * JSON documents) and may do so again in the middle of the moves, with what is left of the running
+ * ones. */
 #pragma once
 
 #include "protocol/cpu_features.h"
@@ -33,7 +34,8 @@ struct plan_numbers { /* owned list of indices */
 struct plan_host {
     struct plan_name name;
     int pool;
-    double send_bytes_per_s, receive_bytes_per_s; /* of the migration network, full duplex; never 0 */
+    double send_bytes_per_s,
+        receive_bytes_per_s;    /* of the migration network, full duplex; never 0 */
     uint64_t memory_free_bytes; /* that no VM and no running move holds */
     int slots;                  /* moves that it takes part in at once */
     char cpu_vendor[33];
@@ -85,7 +87,8 @@ struct plan_vm {
     int priority;    /* higher ones start first where two want the same */
     bool is_running; /* on its way to `destination`, which holds its room already */
     double memory_left_bytes;
-    double measured_bytes_per_s; /* of a running move: no more than this is expected of it; 0 = none */
+    double
+        measured_bytes_per_s; /* of a running move: no more than this is expected of it; 0 = none */
 };
 
 struct plan_group {
@@ -118,7 +121,7 @@ struct plan_input {
     size_t network_count;
     struct plan_group *groups;
     size_t group_count;
-    int *network_map;         /* of each network: what it is called in another pool; -1 = unmapped */
+    int *network_map; /* of each network: what it is called in another pool; -1 = unmapped */
     struct plan_name *sr_map; /* of each SR: name or label at the destination; "" = unmapped */
     struct plan_options options;
 };

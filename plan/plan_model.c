@@ -1,5 +1,5 @@
-/* From hosts and VMs to resources and moves; see plan_model.h. The formulas and their sources are in
- * docs/planning.md. */
+/* From hosts and VMs to resources and moves; see plan_model.h. The formulas and their sources are
+ * in docs/planning.md. */
 #include "plan/plan_model.h"
 
 #include "base/memory.h"
@@ -131,7 +131,8 @@ static void set_top_rate(const struct plan_model *model, struct plan_phase *phas
 }
 
 static void add_phase(struct plan_model *model, const struct plan_input *input,
-                      struct plan_move *move, double bytes, double drain, const struct plan_disk *disk)
+                      struct plan_move *move, double bytes, double drain,
+                      const struct plan_disk *disk)
 {
     struct plan_phase *phase = &move->phases[move->phase_count];
     const struct plan_vm *vm = &input->vms[move->vm];
@@ -160,8 +161,8 @@ static void add_disk_shares(const struct plan_input *input, struct plan_move *mo
         (struct plan_share){hosts + disk->sr, (int64_t)plan_fit_room(&input->srs[disk->sr], disk)};
 }
 
-/* A VM of a helper's second move is not where the input says: its disks are on the SRs that the first
- * move gave them. */
+/* A VM of a helper's second move is not where the input says: its disks are on the SRs that the
+ * first move gave them. */
 static void disk_at(const struct plan_input *input, const struct plan_move *move, size_t index,
                     struct plan_disk *disk)
 {
@@ -187,8 +188,7 @@ static void fill(struct plan_model *model, const struct plan_input *input, struc
             continue;
         moves_disks = true;
         add_disk_shares(input, move, &disk);
-        add_phase(model, input, move,
-                  is_running ? disk.left_bytes : (double)disk.allocated_bytes,
+        add_phase(model, input, move, is_running ? disk.left_bytes : (double)disk.allocated_bytes,
                   vm->write_bytes_per_s, &disk);
     }
     add_phase(model, input, move, is_running ? vm->memory_left_bytes : (double)vm->memory_bytes,
@@ -198,18 +198,21 @@ static void fill(struct plan_model *model, const struct plan_input *input, struc
     move->seconds += model->handoff_s;
 }
 
-int plan_model_add(struct plan_model *model, const struct plan_input *input, int vm, int from, int to)
+int plan_model_add(struct plan_model *model, const struct plan_input *input, int vm, int from,
+                   int to)
 {
     int count = model->move_count;
     if ((count & (count - 1)) == 0) /* full at each power of two */
-        model->moves = memory_resize(model->moves, count ? 2 * (size_t)count : 1, sizeof *model->moves);
+        model->moves =
+            memory_resize(model->moves, count ? 2 * (size_t)count : 1, sizeof *model->moves);
     struct plan_move *move = &model->moves[model->move_count];
-    *move = (struct plan_move){.vm = vm,
-                               .from = from,
-                               .to = to,
-                               .after = -1,
-                               .is_running = input->vms[vm].is_running && input->vms[vm].host == from,
-                               .priority = input->vms[vm].priority};
+    *move =
+        (struct plan_move){.vm = vm,
+                           .from = from,
+                           .to = to,
+                           .after = -1,
+                           .is_running = input->vms[vm].is_running && input->vms[vm].host == from,
+                           .priority = input->vms[vm].priority};
     fill(model, input, move);
     return model->move_count++;
 }

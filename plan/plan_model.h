@@ -1,5 +1,5 @@
-/* What is to be scheduled, as numbers alone: moves in phases, the rates they share and the room they
- * take. Schedule, bound and simulation work on this; names stay in plan_input.h. */
+/* What is to be scheduled, as numbers alone: moves in phases, the rates they share and the room
+ * they take. Schedule, bound and simulation work on this; names stay in plan_input.h. */
 #pragma once
 
 #include "plan/plan_input.h"
@@ -10,22 +10,23 @@ enum { PLAN_USES = 5, PLAN_NEVER = -1 };
  * carries what the guest writes meanwhile. */
 struct plan_phase {
     double bytes;
-    double drain;    /* bytes/s */
-    double top_rate; /* bytes/s: of the narrowest resource on its way, or what was measured */
+    double drain;        /* bytes/s */
+    double top_rate;     /* bytes/s: of the narrowest resource on its way, or what was measured */
     int uses[PLAN_USES]; /* resources, in plan_model.capacity; the unlimited ones are left out */
     int use_count;
 };
 
-/* Memory of a host or space of an SR that one move takes when it starts or gives back at its end. */
+/* Memory of a host or space of an SR that one move takes when it starts or gives back at its end.
+ */
 struct plan_share {
     int room; /* in plan_model.room */
     int64_t bytes;
 };
 
 struct plan_move {
-    int vm;       /* in plan_input */
-    int from, to; /* hosts */
-    int after;    /* move that must have ended before this one starts; -1 = none */
+    int vm;         /* in plan_input */
+    int from, to;   /* hosts */
+    int after;      /* move that must have ended before this one starts; -1 = none */
     bool is_helper; /* one of the two moves of a VM that makes way over a third host */
     bool is_running;
     int priority;
@@ -58,8 +59,8 @@ int plan_model_add(struct plan_model *model, const struct plan_input *input, int
                    int to);
 /* Makes move `index` go to host `by` and appends the move from there to its own destination. */
 int plan_model_detour(struct plan_model *model, const struct plan_input *input, int index, int by);
-/* Appends the moves of another model, which was made of the same hosts and VMs, at the rates and sizes
- * of this one's input. */
+/* Appends the moves of another model, which was made of the same hosts and VMs, at the rates and
+ * sizes of this one's input. */
 void plan_model_add_like(struct plan_model *model, const struct plan_input *input,
                          const struct plan_model *other);
 /* Drops the moves that `is_dropped` marks; `after` of the others follows. */
@@ -73,8 +74,8 @@ int plan_model_sr(const struct plan_input *input, int sr);
 /* "what host a1 sends", "link A to B", "SR store": for people. */
 void plan_model_resource_name(const struct plan_input *input, int resource, char *out, size_t size);
 
-/* Seconds in which the guest is paused when its memory is sent at that rate: the last pass over memory
- * and the handoff. */
+/* Seconds in which the guest is paused when its memory is sent at that rate: the last pass over
+ * memory and the handoff. */
 double plan_model_pause_s(const struct plan_input *input, int vm, double rate);
 
 /* Seconds and bytes on the wire of a phase at its top rate. */

@@ -93,8 +93,8 @@ static double cost(const struct placer *placer, const struct unit *unit, int hos
     double seconds = nic;
     for (size_t l = 0; l < input->link_count; l++) {
         if (input->links[l].from == from->pool && input->links[l].to == to->pool)
-            seconds = fmax(seconds,
-                           placer->carries[l] + unit->wire_bytes / input->links[l].bytes_per_s);
+            seconds =
+                fmax(seconds, placer->carries[l] + unit->wire_bytes / input->links[l].bytes_per_s);
     }
     return fmax(seconds, unit->wire_bytes / from->send_bytes_per_s) + nic / 100;
 }
@@ -151,8 +151,8 @@ static void place_fixed(struct placer *placer, const struct unit *unit, int host
     }
     char one[512];
     plan_fit_say(placer->input, vm, host, reason, one, sizeof one);
-    char *message = memory_format("it shall go to host %s, but %s",
-                                  placer->input->hosts[host].name.text, one);
+    char *message =
+        memory_format("it shall go to host %s, but %s", placer->input->hosts[host].name.text, one);
     refuse_unit(placer, unit, plan_fit_codes[reason], message);
     free(message);
 }
@@ -198,8 +198,8 @@ static int compare_units(const void *a, const void *b, void *context)
 {
     const struct plan_input *input = context;
     const struct unit *left = a, *right = b;
-    int fixed = (input->vms[right->vms[0]].destination >= 0) -
-                (input->vms[left->vms[0]].destination >= 0);
+    int fixed =
+        (input->vms[right->vms[0]].destination >= 0) - (input->vms[left->vms[0]].destination >= 0);
     if (fixed || left->priority != right->priority)
         return fixed ? fixed : right->priority - left->priority;
     if (left->memory_bytes != right->memory_bytes)

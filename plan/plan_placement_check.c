@@ -114,7 +114,8 @@ char *placer_explain(const struct placer *placer, const struct unit *unit)
     }
     if (hosts[PLAN_FIT_MEMORY]) {
         char line[160];
-        snprintf(line, sizeof line, "needed are %llu bytes of memory on one host, the most left is %lld",
+        snprintf(line, sizeof line,
+                 "needed are %llu bytes of memory on one host, the most left is %lld",
                  (unsigned long long)unit->memory_bytes, (long long)most_memory(placer));
         append(&text, line);
     }

@@ -5,8 +5,9 @@
 
 struct plan_refusal {
     int vm;
-    const char *code; /* of plan_fit_codes, or one of: pinned, not-movable, no-host, cycle, together */
-    char *message;    /* owned */
+    const char
+        *code;     /* of plan_fit_codes, or one of: pinned, not-movable, no-host, cycle, together */
+    char *message; /* owned */
 };
 struct plan_refusals {
     struct plan_refusal *items;

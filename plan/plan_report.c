@@ -30,7 +30,8 @@ void plan_report_bottleneck(const struct plan *plan, const struct plan_input *in
         plan_model_resource_name(input, bound->resource, out, size);
         break;
     case PLAN_BOUND_MOVE:
-        snprintf(out, size, "the longest single move, of VM %.80s", input->vms[bound->vm].name.text);
+        snprintf(out, size, "the longest single move, of VM %.80s",
+                 input->vms[bound->vm].name.text);
         break;
     case PLAN_BOUND_SLOTS:
         if (bound->host < 0)

@@ -25,7 +25,8 @@ static void say_moves(struct buffer *out, const struct plan *plan, const struct 
         SAY("%9.1fs %9.1fs %7.2fs  %s: %s -> %s%s\n", times->begin, times->end,
             plan_pause_s(plan, input, i), input->vms[move->vm].name.text,
             input->hosts[move->from].name.text, input->hosts[move->to].name.text,
-            move->is_helper ? (move->after < 0 ? " (makes way)" : " (from where it made way)") : "");
+            move->is_helper ? (move->after < 0 ? " (makes way)" : " (from where it made way)")
+                            : "");
     }
 }
 
@@ -40,7 +41,8 @@ static void say_summary(struct buffer *out, const struct plan *plan, const struc
     SAY("bottleneck: %s\n", what);
 }
 
-static void say_problems(struct buffer *out, const struct plan *plan, const struct plan_input *input)
+static void say_problems(struct buffer *out, const struct plan *plan,
+                         const struct plan_input *input)
 {
     struct error err;
     for (size_t i = 0; i < plan->problem_count; i++)

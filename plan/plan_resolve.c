@@ -73,8 +73,8 @@ static bool add_networks(struct resolver *r, const struct json_array *names,
     return true;
 }
 
-static bool decode_features(const char *text, bool *has, struct cpu_features *out,
-                            const char *kind, size_t index, struct error *err)
+static bool decode_features(const char *text, bool *has, struct cpu_features *out, const char *kind,
+                            size_t index, struct error *err)
 {
     *has = text && text[0];
     if (!*has || cpu_features_decode(text, out, err))
@@ -196,7 +196,8 @@ static bool resolve_disks(struct resolver *r, const struct plan_inventory_vm *fr
     const struct plan_inventory_disk *disks = from->disks.items;
     vm->disks = memory_array(from->disks.count, sizeof *vm->disks);
     for (size_t d = 0; d < from->disks.count; d++) {
-        int sr = resolver_find(r, &r->srs, "sr", disks[d].sr, "inventory /vms/%zu/disks/%zu/sr", i, d);
+        int sr =
+            resolver_find(r, &r->srs, "sr", disks[d].sr, "inventory /vms/%zu/disks/%zu/sr", i, d);
         if (sr < 0)
             return false;
         if (!plan_numbers_have(&r->input->hosts[vm->host].srs, sr))
@@ -204,8 +205,10 @@ static bool resolve_disks(struct resolver *r, const struct plan_inventory_vm *fr
                              "inventory /vms/%zu/disks/%zu/sr: expected an SR that host \"%.60s\" "
                              "reaches, \"%.60s\" is none",
                              i, d, r->input->hosts[vm->host].name.text, disks[d].sr);
-        vm->disks[vm->disk_count++] = (struct plan_disk){
-            .sr = sr, .size_bytes = disks[d].size_bytes, .allocated_bytes = disks[d].allocated_bytes};
+        vm->disks[vm->disk_count++] =
+            (struct plan_disk){.sr = sr,
+                               .size_bytes = disks[d].size_bytes,
+                               .allocated_bytes = disks[d].allocated_bytes};
     }
     return true;
 }

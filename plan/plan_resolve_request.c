@@ -56,10 +56,10 @@ static bool resolve_hosts(struct resolver *r)
     const struct plan_request *request = r->request;
     bool *is_emptied = memory_array(r->input->host_count, sizeof *is_emptied);
     bool *is_named = memory_array(r->input->host_count, sizeof *is_named);
-    bool is_done = mark_hosts(r, "evacuate", &request->evacuate_hosts, &request->evacuate_pools,
-                              is_emptied) &&
-                   mark_hosts(r, "destination", &request->destination_hosts,
-                              &request->destination_pools, is_named);
+    bool is_done =
+        mark_hosts(r, "evacuate", &request->evacuate_hosts, &request->evacuate_pools, is_emptied) &&
+        mark_hosts(r, "destination", &request->destination_hosts, &request->destination_pools,
+                   is_named);
     if (is_done)
         apply_hosts(r, is_emptied, is_named);
     free(is_emptied);
@@ -98,8 +98,8 @@ static bool resolve_exceptions(struct resolver *r)
         r->input->vms[vm].is_wanted = false;
     }
     for (size_t i = 0; i < request->pinned.count; i++) {
-        int vm = resolver_find(r, &r->vms, "VM", text_at(&request->pinned, i),
-                               "request /pinned/%zu", i);
+        int vm =
+            resolver_find(r, &r->vms, "VM", text_at(&request->pinned, i), "request /pinned/%zu", i);
         if (vm < 0)
             return false;
         r->input->vms[vm].is_pinned = true;
@@ -120,7 +120,8 @@ static bool resolve_groups(struct resolver *r, const struct json_array *groups, 
             if (vm < 0)
                 return false;
             for (size_t o = 0; !group->is_apart && o + 1 < r->input->group_count; o++) {
-                if (!r->input->groups[o].is_apart && plan_numbers_have(&r->input->groups[o].vms, vm))
+                if (!r->input->groups[o].is_apart &&
+                    plan_numbers_have(&r->input->groups[o].vms, vm))
                     return error_set(r->err, ERROR_INVALID,
                                      "request /together/%zu/vms/%zu: expected a VM that is in one "
                                      "such group only",
@@ -137,15 +138,16 @@ static bool resolve_running(struct resolver *r, size_t i)
     const struct plan_request_running *from =
         (const struct plan_request_running *)r->request->running.items + i;
     int vm = resolver_find(r, &r->vms, "VM", from->vm, "request /running/%zu/vm", i);
-    int host = vm < 0 ? -1
-                      : resolver_find(r, &r->hosts, "host", from->host, "request /running/%zu/host",
-                                      i);
+    int host =
+        vm < 0 ? -1
+               : resolver_find(r, &r->hosts, "host", from->host, "request /running/%zu/host", i);
     if (host < 0)
         return false;
     struct plan_vm *moving = &r->input->vms[vm];
     if (moving->host == host)
         return error_set(r->err, ERROR_INVALID,
-                         "request /running/%zu/host: expected another host than the one it is on", i);
+                         "request /running/%zu/host: expected another host than the one it is on",
+                         i);
     if (from->disks.count != moving->disk_count)
         return error_set(r->err, ERROR_INVALID,
                          "request /running/%zu/disks: expected %zu items, one for each disk", i,
@@ -169,7 +171,8 @@ static int find_network(const struct plan_input *input, const char *name)
     return -1;
 }
 
-/* A mapping may name what this inventory has not: sets of mappings are made for more than one plan. */
+/* A mapping may name what this inventory has not: sets of mappings are made for more than one plan.
+ */
 static void resolve_mapping(struct resolver *r)
 {
     struct plan_input *input = r->input;
@@ -205,7 +208,8 @@ static bool check_running(struct resolver *r)
                 return error_set(r->err, ERROR_INVALID,
                                  "request /running/%zu/disks/%zu: expected a mapping of SR "
                                  "\"%.60s\" that host \"%.60s\" reaches",
-                                 i, d, r->input->srs[moving->disks[d].sr].name.text, running[i].host);
+                                 i, d, r->input->srs[moving->disks[d].sr].name.text,
+                                 running[i].host);
         }
     }
     return true;

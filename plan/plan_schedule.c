@@ -17,7 +17,12 @@ enum { LIMIT_DETOURS = 1024 };
 /* Firm ones first: they change no rate under way, so they are preferred where they do as well. */
 static const struct plan_policy policies[] = {
     {.squarings = 2, .loyalty = 1, .rounds = 8, .is_firm = true, .least_share = 0.9},
-    {.squarings = 2, .loyalty = 1, .rounds = 16, .is_firm = true, .least_share = 0.4, .is_strict = true},
+    {.squarings = 2,
+     .loyalty = 1,
+     .rounds = 16,
+     .is_firm = true,
+     .least_share = 0.4,
+     .is_strict = true},
     {.squarings = 1, .loyalty = 1, .rounds = 16, .is_firm = true, .least_share = 0.25},
     {.squarings = 3, .loyalty = 1, .rounds = 16, .is_firm = true, .least_share = 0.6},
     {.squarings = 2, .loyalty = 1.1, .rounds = 12, .least_share = 0.3},
@@ -149,8 +154,8 @@ static void keep(struct plan_schedule *schedule, struct plan_engine_result *resu
     result->timeline = (struct plan_timeline){0};
 }
 
-/* The first set of rules that does not end stuck gives the first schedule. False when all do; `stuck`
- * is then what the first left. */
+/* The first set of rules that does not end stuck gives the first schedule. False when all do;
+ * `stuck` is then what the first left. */
 static bool can_finish(const struct plan_model *model, struct plan_schedule *schedule,
                        struct plan_engine_result *stuck)
 {

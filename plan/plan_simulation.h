@@ -1,6 +1,6 @@
-/* Plays moves in virtual time against a model of links and dirty rates: a plan, which may meet other
- * rates than it was made for, or the policy of running the first N that can run. What shares a
- * resource gets fair shares of it (max-min), no more than the plan allots. */
+/* Plays moves in virtual time against a model of links and dirty rates: a plan, which may meet
+ * other rates than it was made for, or the policy of running the first N that can run. What shares
+ * a resource gets fair shares of it (max-min), no more than the plan allots. */
 #pragma once
 
 #include "plan/plan_timeline.h"
@@ -16,8 +16,8 @@ struct plan_simulation {
     int unfinished; /* moves that never found room */
 };
 
-/* `actual` has the moves of the plan, in its order. `plan` NULL: `cap` at once, in order of the moves,
- * each as soon as one ends, at whatever rate it gets. */
+/* `actual` has the moves of the plan, in its order. `plan` NULL: `cap` at once, in order of the
+ * moves, each as soon as one ends, at whatever rate it gets. */
 void plan_simulation_run(const struct plan_model *actual, const struct plan_timeline *plan, int cap,
                          struct plan_simulation *simulation);
 void plan_simulation_done(struct plan_simulation *simulation);

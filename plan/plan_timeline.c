@@ -25,8 +25,8 @@ static int new_span(struct plan_timeline *timeline)
 {
     int count = timeline->span_count;
     if (count == 0 || (count >= 16 && (count & (count - 1)) == 0))
-        timeline->spans = memory_resize(timeline->spans, count ? 2 * (size_t)count : 16,
-                                        sizeof *timeline->spans);
+        timeline->spans =
+            memory_resize(timeline->spans, count ? 2 * (size_t)count : 16, sizeof *timeline->spans);
     return timeline->span_count++;
 }
 

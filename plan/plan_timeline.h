@@ -5,7 +5,7 @@
 
 struct plan_span { /* one rate for some time */
     int move;
-    int next; /* span of the same move that follows; -1 = none */
+    int next;          /* span of the same move that follows; -1 = none */
     double begin, end; /* s */
     double rate;       /* bytes/s on the wire */
 };
