@@ -261,7 +261,7 @@ static void apply_dealt(struct plan_engine *engine, int move)
     const struct plan_phase *phase = plan_engine_phase(engine, move);
     double rate = fmin(phase->top_rate, engine->dealt[move] + spare(engine, phase));
     use(engine, phase, rate - engine->dealt[move]);
-    if (rate > live->rate * (1 + DUST) || rate < live->rate * (1 - DUST)) {
+    if (rate > live->rate * (1 + DUST) || rate < live->rate) {
         progress(engine, move);
         live->rate = rate;
         set_due(engine, move);

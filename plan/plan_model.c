@@ -274,7 +274,7 @@ void plan_model_add_like(struct plan_model *model, const struct plan_input *inpu
     }
 }
 
-/* Xen stops its passes after 5, or when 50 pages or fewer are dirty (xc_sr_save.c); each pass sends
+/* Xen stops its passes after 5, or when 50 pages or fewer are dirty (xg_sr_save.c); each pass sends
  * what was written during the one before, a share dirty/rate of it (Clark et al., NSDI 2005). */
 double plan_model_pause_s(const struct plan_input *input, int vm, double rate)
 {
