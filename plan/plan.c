@@ -12,22 +12,17 @@ static void add_problem(struct plan *plan, char *text)
     plan->problems[plan->problem_count++] = text;
 }
 
-static bool is_refused(const struct plan *plan, int vm)
-{
-    for (size_t i = 0; i < plan->refusals.count; i++) {
-        if (plan->refusals.items[i].vm == vm)
-            return true;
-    }
-    return false;
-}
-
 static void add_moves(const struct plan *plan, const struct plan_input *input,
                       const struct plan_placement *placement, struct plan_model *model)
 {
+    bool *is_refused = memory_array(input->vm_count, sizeof *is_refused);
+    for (size_t i = 0; i < plan->refusals.count; i++)
+        is_refused[plan->refusals.items[i].vm] = true;
     for (int i = 0; i < (int)input->vm_count; i++) {
-        if (placement->host[i] >= 0 && !is_refused(plan, i))
+        if (placement->host[i] >= 0 && !is_refused[i])
             plan_model_add(model, input, i, input->vms[i].host, placement->host[i]);
     }
+    free(is_refused);
 }
 
 static bool has_detours(const struct plan_model *model)

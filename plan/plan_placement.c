@@ -86,17 +86,15 @@ static double cost(const struct placer *placer, const struct unit *unit, int hos
 {
     const struct plan_input *input = placer->input;
     const struct plan_host *to = &input->hosts[host];
-    const struct plan_host *from = &input->hosts[input->vms[unit->vms[0]].host];
+    int source = input->vms[unit->vms[0]].host, link = placer_link(placer, source, host);
     if (placer->is_tight)
         return (double)(placer->memory[host] - (int64_t)unit->memory_bytes);
     double nic = placer->receives[host] + unit->wire_bytes / to->receive_bytes_per_s;
     double seconds = nic;
-    for (size_t l = 0; l < input->link_count; l++) {
-        if (input->links[l].from == from->pool && input->links[l].to == to->pool)
-            seconds =
-                fmax(seconds, placer->carries[l] + unit->wire_bytes / input->links[l].bytes_per_s);
-    }
-    return fmax(seconds, unit->wire_bytes / from->send_bytes_per_s) + nic / 100;
+    if (link >= 0)
+        seconds = fmax(seconds,
+                       placer->carries[link] + unit->wire_bytes / input->links[link].bytes_per_s);
+    return fmax(seconds, unit->wire_bytes / input->hosts[source].send_bytes_per_s) + nic / 100;
 }
 
 static int choose(const struct placer *placer, const struct unit *unit)
@@ -272,6 +270,17 @@ static void index_groups(struct placer *placer)
     }
 }
 
+static void index_links(struct placer *placer)
+{
+    const struct plan_input *input = placer->input;
+    size_t pools = input->pool_count;
+    placer->link_of = memory_array(pools * pools, sizeof *placer->link_of);
+    for (size_t i = 0; i < pools * pools; i++)
+        placer->link_of[i] = -1;
+    for (size_t l = 0; l < input->link_count; l++)
+        placer->link_of[(size_t)input->links[l].from * pools + (size_t)input->links[l].to] = (int)l;
+}
+
 static void placer_init(struct placer *placer, const struct plan_input *input, bool is_tight,
                         struct plan_refusals *refusals)
 {
@@ -285,6 +294,7 @@ static void placer_init(struct placer *placer, const struct plan_input *input, b
     for (size_t i = 0; i < input->vm_count; i++)
         placer->host[i] = -1;
     index_groups(placer);
+    index_links(placer);
 }
 
 /* The caller keeps `host`. */
@@ -298,6 +308,7 @@ static void placer_done(struct placer *placer)
     free(placer->apart_begin);
     free(placer->apart_items);
     free(placer->together);
+    free(placer->link_of);
 }
 
 /* A VM that turns out to stay keeps its room, so a host may be overbooked then: the smallest that

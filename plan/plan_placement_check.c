@@ -122,12 +122,19 @@ char *placer_explain(const struct placer *placer, const struct unit *unit)
     return text ? text : memory_copy_text("there is no other host");
 }
 
+int placer_link(const struct placer *placer, int from, int to)
+{
+    const struct plan_input *input = placer->input;
+    size_t pools = input->pool_count;
+    return placer->link_of[(size_t)input->hosts[from].pool * pools + (size_t)input->hosts[to].pool];
+}
+
 void placer_book(struct placer *placer, int vm, int host, int sign)
 {
     const struct plan_input *input = placer->input;
     const struct plan_vm *guest = &input->vms[vm];
     const struct plan_host *to = &input->hosts[host];
-    int pool = input->hosts[guest->host].pool;
+    int link = placer_link(placer, guest->host, host);
     double wire = (double)guest->memory_bytes;
     placer->memory[host] -= sign * (int64_t)guest->memory_bytes;
     for (size_t d = 0; d < guest->disk_count; d++) {
@@ -138,9 +145,7 @@ void placer_book(struct placer *placer, int vm, int host, int sign)
         wire += (double)guest->disks[d].allocated_bytes;
     }
     placer->receives[host] += sign * wire / to->receive_bytes_per_s;
-    for (size_t l = 0; l < input->link_count; l++) {
-        if (input->links[l].from == pool && input->links[l].to == to->pool)
-            placer->carries[l] += sign * wire / input->links[l].bytes_per_s;
-    }
+    if (link >= 0)
+        placer->carries[link] += sign * wire / input->links[link].bytes_per_s;
     placer->host[vm] = sign > 0 ? host : -1;
 }

@@ -14,6 +14,7 @@ struct placer {
     double *carries;                /* of each link: seconds */
     int *apart_begin, *apart_items; /* groups of each VM that keep it apart */
     int *together;                  /* group of each VM that keeps it together; -1 */
+    int *link_of;                   /* of each pair of pools, from * pools + to; -1 = none */
     bool is_tight;                  /* fill hosts up instead of spreading the load */
     struct plan_refusals *refusals;
 };
@@ -32,5 +33,7 @@ struct unit {
 enum plan_fit placer_check(const struct placer *placer, const struct unit *unit, int host, int *vm);
 /* Why no host takes the unit: all reasons, each with a host and how many have it. */
 char *placer_explain(const struct placer *placer, const struct unit *unit);
+/* The link between the pools of two hosts; -1 = none. */
+int placer_link(const struct placer *placer, int from, int to);
 /* Books the VM on the host, or (sign -1) takes that back. */
 void placer_book(struct placer *placer, int vm, int host, int sign);

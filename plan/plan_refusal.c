@@ -7,12 +7,6 @@
 
 void plan_refusals_add(struct plan_refusals *list, int vm, const char *code, char *message)
 {
-    for (size_t i = 0; i < list->count; i++) {
-        if (list->items[i].vm == vm) {
-            free(message);
-            return;
-        }
-    }
     list->items = memory_resize(list->items, list->count + 1, sizeof *list->items);
     list->items[list->count++] = (struct plan_refusal){vm, code, message};
 }

@@ -14,6 +14,6 @@ struct plan_refusals {
     size_t count;
 };
 
-/* Appends; takes the message over. A VM that is in the list already keeps its first reason. */
+/* Appends; takes the message over. A VM is in the list once. */
 void plan_refusals_add(struct plan_refusals *list, int vm, const char *code, char *message);
 void plan_refusals_done(struct plan_refusals *list);

@@ -137,12 +137,13 @@ static void drop_waiting(struct plan_model *model, const struct plan_input *inpu
     /* the first half of a detour may be done while the second waits: then both go */
     for (int i = 0; i < model->move_count; i++) {
         int first = model->moves[i].after;
-        if (first >= 0 && (stuck->is_waiting[i] || stuck->is_waiting[first])) {
+        if (first < 0 || !(stuck->is_waiting[i] || stuck->is_waiting[first]))
+            continue;
+        if (!stuck->is_waiting[first])
             plan_refusals_add(refusals, model->moves[i].vm, "cycle",
                               memory_format("even over a third host it finds no room on host %s",
                                             input->hosts[model->moves[i].to].name.text));
-            stuck->is_waiting[i] = stuck->is_waiting[first] = true;
-        }
+        stuck->is_waiting[i] = stuck->is_waiting[first] = true;
     }
     plan_model_drop(model, stuck->is_waiting);
 }
