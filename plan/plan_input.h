@@ -103,7 +103,8 @@ struct plan_options {
     double deadline_s; /* from now */
     bool may_help;     /* a VM may go over a third host to break a cycle */
     uint64_t seed;
-    int64_t effort; /* events that the search may look at; the first schedule is always finished */
+    int64_t effort; /* looks at moves that the search may take after its first schedule; 0 = by how
+                       many there are */
 };
 
 struct plan_input {

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEFAULT_SLOTS = 4, DEFAULT_HANDOFF_MS = 1000, DEFAULT_EFFORT = 2000000 };
+enum { DEFAULT_SLOTS = 4, DEFAULT_HANDOFF_MS = 1000 };
 
 int resolver_find(struct resolver *r, const struct plan_names *names, const char *kind,
                   const char *name, const char *place, ...)
@@ -256,7 +256,7 @@ static void resolve_options(struct resolver *r)
         .deadline_s = (double)request->deadline_s,
         .may_help = !request->is_without_helpers,
         .seed = (uint64_t)request->seed,
-        .effort = request->effort ? request->effort : DEFAULT_EFFORT,
+        .effort = request->effort,
     };
 }
 

@@ -33,6 +33,17 @@ static const struct plan_policy policies[] = {
 };
 enum { POLICIES = sizeof policies / sizeof *policies };
 
+/* About a second of one core; for very many moves the first schedule is near its bound anyway, and
+ * planning again must be quick. */
+enum { MANY_MOVES = 1000, EFFORT = 12000000, EFFORT_FOR_MANY = 1000000 };
+
+static int64_t effort_of(const struct plan_options *options, int moves)
+{
+    if (options->effort > 0)
+        return options->effort;
+    return moves <= MANY_MOVES ? EFFORT : EFFORT_FOR_MANY;
+}
+
 struct searcher {
     const struct plan_model *model;
     double bound;
@@ -207,7 +218,7 @@ void plan_schedule_improve(const struct plan_model *model, const struct plan_opt
                          .best = schedule,
                          .best_makespan = schedule->timeline.makespan,
                          .best_policy = policies[schedule->policy],
-                         .effort = options->effort,
+                         .effort = effort_of(options, model->move_count),
                          .random = options->seed * UINT64_C(0x9e3779b97f4a7c15) + 1};
     s.bias = memory_array((size_t)model->move_count, sizeof *s.bias);
     s.best_bias = memory_array((size_t)model->move_count, sizeof *s.best_bias);
