@@ -141,11 +141,8 @@ static bool has_room(struct plan_engine *engine, const struct plan_move *move)
     bool is_fitting = true;
     for (int t = 0; t < move->take_count; t++) {
         const struct plan_share *take = &move->takes[t];
-        int64_t wanted = 0; /* two disks of it may go to one SR */
-        for (int i = 0; i <= t; i++)
-            wanted += move->takes[i].room == take->room ? move->takes[i].bytes : 0;
         bool is_held = engine->policy->is_strict && engine->held[take->room] == engine->held_pass;
-        if (wanted <= engine->result->room[take->room] && !is_held)
+        if (plan_move_wants(move, t) <= engine->result->room[take->room] && !is_held)
             continue;
         is_fitting = false;
         engine->held[take->room] = engine->held_pass;

@@ -106,6 +106,14 @@ double plan_phase_wire(const struct plan_phase *phase)
     return plan_phase_seconds(phase) * phase->top_rate;
 }
 
+int64_t plan_move_wants(const struct plan_move *move, int take)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i <= take; i++)
+        bytes += move->takes[i].room == move->takes[take].room ? move->takes[i].bytes : 0;
+    return bytes;
+}
+
 static void use(struct plan_phase *phase, int resource)
 {
     for (int i = 0; i < phase->use_count; i++) {

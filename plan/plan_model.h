@@ -78,6 +78,10 @@ void plan_model_resource_name(const struct plan_input *input, int resource, char
  * memory and the handoff. */
 double plan_model_pause_s(const struct plan_input *input, int vm, double rate);
 
+/* Bytes that the takes of a move up to `take` want of that one's room: two disks may go to one SR.
+ */
+int64_t plan_move_wants(const struct plan_move *move, int take);
+
 /* Seconds and bytes on the wire of a phase at its top rate. */
 double plan_phase_seconds(const struct plan_phase *phase);
 double plan_phase_wire(const struct plan_phase *phase);

@@ -35,7 +35,7 @@ enum { POLICIES = sizeof policies / sizeof *policies };
 
 /* About a second of one core; for very many moves the first schedule is near its bound anyway, and
  * planning again must be quick. */
-enum { MANY_MOVES = 1000, EFFORT = 12000000, EFFORT_FOR_MANY = 1000000 };
+enum { MANY_MOVES = 1000, EFFORT = 6000000, EFFORT_FOR_MANY = 1000000 };
 
 static int64_t effort_of(const struct plan_options *options, int moves)
 {

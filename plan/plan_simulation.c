@@ -56,10 +56,7 @@ static void enter_phase(struct stage_play *play, int move)
 static bool has_room(const struct stage_play *play, const struct plan_move *move)
 {
     for (int t = 0; t < move->take_count; t++) {
-        int64_t wanted = 0;
-        for (int i = 0; i <= t; i++)
-            wanted += move->takes[i].room == move->takes[t].room ? move->takes[i].bytes : 0;
-        if (wanted > play->room[move->takes[t].room])
+        if (plan_move_wants(move, t) > play->room[move->takes[t].room])
             return false;
     }
     return true;
