@@ -284,7 +284,8 @@ static void deal(struct plan_engine *engine)
         else
             grow(engine, engine->order[o]);
     }
-    double step = fmax(engine->horizon / engine->policy->rounds, engine->first_horizon / 400);
+    double least = fmax(engine->first_horizon, engine->now) / 400;
+    double step = fmax(engine->horizon / engine->policy->rounds, least);
     engine->next_deal = engine->now + fmax(step, 1e-3);
 }
 
