@@ -61,6 +61,20 @@ def instances(report, folder, count):
     report.figure("plans with a broken constraint", len(broken) / count, "<=", 0)
 
 
+def full_cycles(report, folder, count):
+    """Not among the instances above: what a detour costs is not in the bound."""
+    ratios, wrong, detours = [], 0, 0
+    for seed in range(count):
+        inventory, request = plan_instances.full_cycle(seed)
+        plan = Documents(folder, inventory, request).run("plan")
+        wrong += bool(plan_checker.problems(inventory, request, plan) or plan["refused"])
+        detours += sum(m["is_helper"] for m in plan["moves"]) // 2
+        ratios.append(1 + plan["gap"])
+    report.say(f"{count} further instances of full hosts in a circle, which {detours} detours over a "
+               f"spare host break: makespan / lower bound {figures.spread(ratios)}; {wrong} plans "
+               "with a broken constraint.")
+
+
 def against_cap(report, folder):
     inventory, request = plan_instances.relocation()
     result = Documents(folder, inventory, request).run("simulate", "--cap", "3")
@@ -120,6 +134,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="cpb-") as folder:
         folder = pathlib.Path(folder)
         instances(report, folder, options.instances)
+        full_cycles(report, folder, options.instances // 20)
         against_cap(report, folder)
         large(report, folder, options.repeats)
     if options.write:

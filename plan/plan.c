@@ -2,6 +2,7 @@
 #include "plan/plan.h"
 
 #include "base/memory.h"
+#include "plan/plan_detours.h"
 #include "plan/plan_placement.h"
 
 #include <stdlib.h>
@@ -25,15 +26,6 @@ static void add_moves(const struct plan *plan, const struct plan_input *input,
     free(is_refused);
 }
 
-static bool has_detours(const struct plan_model *model)
-{
-    for (int i = 0; i < model->move_count; i++) {
-        if (model->moves[i].is_helper)
-            return true;
-    }
-    return false;
-}
-
 /* Of the moves as they were asked for. No VM moves twice unless it must, so that a third host could
  * help counts only where one does. */
 static void find_bound(struct plan *plan, const struct plan_input *input,
@@ -42,7 +34,7 @@ static void find_bound(struct plan *plan, const struct plan_input *input,
     struct plan_model direct;
     plan_model_init(&direct, input);
     add_moves(plan, input, placement, &direct);
-    plan_bound_find(&direct, has_detours(&plan->model), &plan->bound);
+    plan_bound_find(&direct, plan_detours_exist(&plan->model), &plan->bound);
     plan_model_done(&direct);
 }
 
@@ -81,6 +73,7 @@ void plan_make(const struct plan_input *input, struct plan *plan)
     plan_model_init(&plan->model, input);
     add_moves(plan, input, &placement, &plan->model);
     plan_schedule_begin(&plan->model, input, &plan->schedule, &plan->refusals);
+    plan_detours_add(&plan->model, input, &plan->schedule);
     find_bound(plan, input, &placement);
     plan_placement_done(&placement);
     plan_schedule_improve(&plan->model, &input->options, plan->bound.seconds, &plan->schedule);

@@ -24,6 +24,14 @@ def test_instances(tool, seed):
     assert plan["moves"]
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_full_hosts_in_a_circle_are_helped(tool, seed):
+    inventory, request = plan_instances.full_cycle(seed)
+    plan = checked(tool, inventory, request)
+    assert not plan["refused"]
+    assert any(m["is_helper"] for m in plan["moves"])
+
+
 def test_the_same_request_gives_the_same_text(tool):
     _, inventory, request = plan_instances.instance(14)
     assert tool.run("plan", inventory, request, "--json") == \

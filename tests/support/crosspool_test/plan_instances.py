@@ -128,6 +128,19 @@ def cycle(rng):
     return whole(hosts, vms, pools=("A",)), request(moves)
 
 
+def full_cycle(seed):
+    """(inventory, request): hosts that are full to the last byte exchange VMs in a circle, which only
+    a spare host can break."""
+    rng = random.Random(seed)
+    inventory, wanted = cycle(rng)
+    size = max(v["memory_bytes"] for v in inventory["vms"])
+    for v in inventory["vms"]:
+        v["memory_bytes"] = size
+    for h in inventory["hosts"]:
+        h["memory_free_bytes"] = 2 * size if h["name"] == "spare" else 0
+    return inventory, wanted
+
+
 SHAPES = [fan_in, fan_out, mixed, storage, cycle]
 
 
