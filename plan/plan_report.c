@@ -54,7 +54,7 @@ void plan_report_bottleneck(const struct plan *plan, const struct plan_input *in
     }
 }
 
-/* Milliseconds are enough for people, and keep the text the same from machine to machine. */
+/* Microseconds, and bytes/s to the millionth: what is below is rounding. */
 static json_t *number(double value)
 {
     return json_real((double)(int64_t)(value * 1e6 + 0.5) / 1e6);
