@@ -170,6 +170,9 @@ struct hypervisor_driver {
     /* The domain is another host's for good: nothing shall start it here at the next boot. Tries,
      * and logs what it cannot do. */
     void (*forget)(struct hypervisor *hv, const char *uuid, const char *name);
+    /* The domain, which came by `restore`, is this host's for good: what started it at its source's
+     * boot does so here. Tries, and logs what it cannot do. Safe to repeat. */
+    void (*adopt)(struct hypervisor *hv, const char *uuid);
 };
 
 extern const struct hypervisor_driver qemu_driver;
