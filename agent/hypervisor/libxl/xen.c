@@ -2,6 +2,7 @@
 #include "agent/hypervisor/libxl/xen.h"
 
 #include "agent/hypervisor/libxl/xen_adopt.h"
+#include "agent/hypervisor/libxl/xen_boot.h"
 #include "agent/hypervisor/libxl/xen_context.h"
 #include "agent/hypervisor/libxl/xen_domain.h"
 #include "agent/hypervisor/libxl/xen_hold.h"
@@ -152,6 +153,8 @@ __attribute__((visibility("default"))) const struct hypervisor_driver libxl_driv
     .announce = driver_announce,
     .guest_run = xen_run_find,
     .watch = xen_watch,
+    .describe = xen_boot_describe,
+    .boot = xen_boot,
     .forget = xen_adopt_leave,
     .adopt = xen_adopt,
 };
