@@ -73,8 +73,8 @@ static bool check(const struct options *options, struct error *err)
                          "%s: --token-file goes with enrol, and enrol needs it; %s", command,
                          usage);
     if (is_boot != (options->domain != NULL))
-        return error_set(err, ERROR_INVALID,
-                         "%s: DOMAIN goes with boot, and boot needs it; %s", command, usage);
+        return error_set(err, ERROR_INVALID, "%s: DOMAIN goes with boot, and boot needs it; %s",
+                         command, usage);
     return true;
 }
 

@@ -32,8 +32,8 @@ static bool check_syntax(const char *text, struct error *err)
     if (rc == 0)
         return true;
     const char *line = report ? report + strcspn(report, digits) : "";
-    return error_set(err, ERROR_INVALID, "xl cannot read it, line %.*s",
-                     (int)strspn(line, digits), line);
+    return error_set(err, ERROR_INVALID, "xl cannot read it, line %.*s", (int)strspn(line, digits),
+                     line);
 }
 
 static bool collect(const char *uuid, const char *config, char **text, struct error *err)

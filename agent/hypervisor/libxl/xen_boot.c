@@ -112,8 +112,8 @@ static void undo(struct hypervisor *hv, const struct xen_restart *restart)
     bool is_ours = is_there && domain.id == (uint32_t)restart->new_id;
     if (is_ours && !domain.is_paused)
         return;
-    bool is_undone = is_ours ? xen_start_destroy(hv, domain.id, &err)
-                             : is_there || err.code == ERROR_NOT_FOUND;
+    bool is_undone =
+        is_ours ? xen_start_destroy(hv, domain.id, &err) : is_there || err.code == ERROR_NOT_FOUND;
     if (!is_undone || !xen_restart_remove(hv->restarts, restart->uuid, &err))
         log_error("domain %s: the agent will start it: %s", restart->uuid, err.text);
 }

@@ -21,10 +21,9 @@ char *xen_envelope_encode(const struct xen_envelope *envelope)
     if (!config)
         return NULL;
     auto_free char *cpu = cpu_features_encode(&envelope->features);
-    json_auto_t *root =
-        json_pack("{s:[i,i], s:s, s:o, s:s*}", "xen", envelope->version_major,
-                  envelope->version_minor, "cpu", cpu, "domain", config, "autostart",
-                  envelope->autostart);
+    json_auto_t *root = json_pack("{s:[i,i], s:s, s:o, s:s*}", "xen", envelope->version_major,
+                                  envelope->version_minor, "cpu", cpu, "domain", config,
+                                  "autostart", envelope->autostart);
     return root ? json_dumps(root, JSON_COMPACT) : NULL;
 }
 

@@ -128,8 +128,8 @@ static void describe_cpu(struct hypervisor *hv, const struct xen_domain *from, s
     }
 }
 
-/* A domain has no configuration while it is built or destroyed, and is paused then. That a QEMU runs
- * in a domain of its own is said of its guest. */
+/* A domain has no configuration while it is built or destroyed, and is paused then. That a QEMU
+ * runs in a domain of its own is said of its guest. */
 static bool describe_unread(struct hypervisor *hv, const struct xen_domain *from,
                             const struct error *why, struct domain *out)
 {

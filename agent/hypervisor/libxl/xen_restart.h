@@ -1,6 +1,7 @@
-/* The durable record of a guest that is being started, for the first time or again, kept from before
- * its old domain is destroyed until the new one runs: whatever dies in between, the start can be
- * finished. One file for each domain, <state_directory>/restarts/<uuid>. No Xen is needed here. */
+/* The durable record of a guest that is being started, for the first time or again, kept from
+ * before its old domain is destroyed until the new one runs: whatever dies in between, the start
+ * can be finished. One file for each domain, <state_directory>/restarts/<uuid>. No Xen is needed
+ * here. */
 #pragma once
 
 #include "agent/hypervisor/libxl/xen_ending.h"

@@ -173,19 +173,16 @@ static bool make_new(struct hypervisor *hv, struct xen_restart *restart, struct 
     }
     if (is_there && !restart->is_built && !xen_start_destroy(hv, now.id, err))
         return false;
-    return ((is_there && restart->is_built) || build(hv, restart, err)) &&
-           start(hv, restart, err);
+    return ((is_there && restart->is_built) || build(hv, restart, err)) && start(hv, restart, err);
 }
 
 /* After a reboot of the host its domains are gone like any others. */
 bool xen_start_finish(struct hypervisor *hv, struct xen_restart *restart, struct error *err)
 {
     bool is_over = strcmp(restart->boot, hv->boot) != 0;
-    if (!is_over &&
-        (!failpoint("guard.recorded", err) || !clear_away(hv, restart, &is_over, err)))
+    if (!is_over && (!failpoint("guard.recorded", err) || !clear_away(hv, restart, &is_over, err)))
         return false;
     if (!is_over && (!failpoint("guard.cleared", err) || !make_new(hv, restart, err)))
         return false;
-    return failpoint("guard.started", err) &&
-           xen_restart_remove(hv->restarts, restart->uuid, err);
+    return failpoint("guard.started", err) && xen_restart_remove(hv->restarts, restart->uuid, err);
 }

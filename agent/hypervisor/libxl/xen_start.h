@@ -1,5 +1,5 @@
-/* Starting a guest by its record (xen_restart.h), from whatever point an agent that died left it at.
- * The caller holds the lock of the records. */
+/* Starting a guest by its record (xen_restart.h), from whatever point an agent that died left it
+ * at. The caller holds the lock of the records. */
 #pragma once
 
 #include "agent/hypervisor/libxl/xen_domain.h"
