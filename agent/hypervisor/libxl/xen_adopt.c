@@ -1,6 +1,7 @@
 /* The entries of a domain that moves; see xen_adopt.h. */
 #include "agent/hypervisor/libxl/xen_adopt.h"
 
+#include "agent/hypervisor/libxl/xen_arrival.h"
 #include "agent/hypervisor/libxl/xen_autostart.h"
 #include "agent/hypervisor/libxl/xen_cfg.h"
 #include "agent/hypervisor/libxl/xen_config.h"

@@ -1,5 +1,6 @@
 /* Entries that start a domain at boot: found by what xl would read in them, moved, and made anew at
  * the other host. */
+#include "agent/hypervisor/libxl/xen_arrival.h"
 #include "agent/hypervisor/libxl/xen_autostart.h"
 
 #include "base/cleanup.h"
