@@ -74,7 +74,8 @@ static bool is_file_name(const char *name)
 static char *choose_place(const struct xen_arrival *arrival, const char *into)
 {
     char *path = memory_format("%s/%s.cfg", into, arrival->name);
-    if (is_file_name(arrival->name) && access(path, F_OK) < 0)
+    if (is_file_name(arrival->name) && faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) <
+                                           0) /* a dangling link is a name too */
         return path;
     free(path);
     return memory_format("%s/%s.cfg", into, arrival->uuid);

@@ -9,6 +9,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -102,10 +103,8 @@ static bool may_be_replaced(const char *path)
 {
     auto_free char *text = NULL;
     size_t size;
-    if (access(path, F_OK) < 0 && errno == ENOENT) {
-        char target[2]; /* a dangling link is somebody's too */
-        return readlink(path, target, sizeof target) < 0;
-    }
+    if (faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+        return true;
     return read_entry(path, &text, &size) && xen_cfg_is_ours(text);
 }
 

@@ -241,6 +241,21 @@ Test(xen_autostart, an_arrival_leaves_another_domains_entry_alone)
     expect_content(from, "g1.cfg", "name = \"g1\"\nuuid = \"" OTHER "\"\n");
 }
 
+Test(xen_autostart, a_dangling_link_is_never_replaced)
+{
+    auto_free char *link = memory_format("%s/g1.cfg", from);
+    auto_free char *moved = memory_format("%s/10-g1", to);
+    cr_assert(file_make_directory(to, 0755, &err));
+    cr_assert_eq(symlink("/nonexistent/of-another", link), 0);
+    cr_assert_eq(symlink("/nonexistent/of-another", moved), 0);
+    put(from, "10-g1", "name = \"g1\"\n");
+    expect_placed("g1", DOMAIN ".cfg");
+    char target[64] = "";
+    cr_assert_gt(readlink(link, target, sizeof target - 1), 0);
+    cr_assert_gt(readlink(moved, target, sizeof target - 1), 0);
+    expect_content(to, "10-g1.1", "name = \"g1\"\n");
+}
+
 Test(xen_autostart, a_name_that_is_no_files_is_not_used)
 {
     expect_placed("../g1", DOMAIN ".cfg");
