@@ -70,12 +70,13 @@ static bool is_file_name(const char *name)
            strspn(name, plain) == length;
 }
 
-/* What is there of this domain is in the other folder by now: the name is free or another's. */
+/* What is there of this domain is in the other folder by now: the name is free or another's, which
+ * a link may be whose file is not to be seen now. */
 static char *choose_place(const struct xen_arrival *arrival, const char *into)
 {
     char *path = memory_format("%s/%s.cfg", into, arrival->name);
-    if (is_file_name(arrival->name) && faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) <
-                                           0) /* a dangling link is a name too */
+    bool is_free = faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) < 0;
+    if (is_file_name(arrival->name) && is_free)
         return path;
     free(path);
     return memory_format("%s/%s.cfg", into, arrival->uuid);
