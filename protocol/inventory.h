@@ -15,6 +15,7 @@ struct inventory_guest_type {
 struct inventory_network {
     char name[LIMIT_NAME + 1];
     char bridge[LIMIT_NAME + 1];
+    char why_not[160]; /* why no VIF can be put on it; "" = it can */
 };
 struct inventory_vdi {
     char id[UUID_SIZE];

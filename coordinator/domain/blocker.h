@@ -36,6 +36,7 @@
     BLOCKER(MEMORY, "memory")                                                                      \
     BLOCKER(SR_UNKNOWN, "sr-unknown")                                                              \
     BLOCKER(NETWORK_UNKNOWN, "network-unknown")                                                    \
+    BLOCKER(NETWORK_NOT_USABLE, "network-not-usable")                                              \
     BLOCKER(SR_ROOM, "sr-room")
 
 enum blocker_code {

@@ -15,6 +15,7 @@ struct preflight_sr {
 };
 struct preflight_network {
     char name[LIMIT_NAME + 1];
+    char why_not[161]; /* why no VIF can be put on it; "" = it can */
 };
 struct preflight_host {
     char id[UUID_SIZE];

@@ -79,13 +79,14 @@ static const struct preflight_sr *find_sr(const struct preflight_host *host, con
     return NULL;
 }
 
-static bool has_network(const struct preflight_host *host, const char *name)
+static const struct preflight_network *find_network(const struct preflight_host *host,
+                                                    const char *name)
 {
     for (size_t i = 0; i < host->network_count; i++) {
         if (strcmp(host->networks[i].name, name) == 0)
-            return true;
+            return &host->networks[i];
     }
-    return false;
+    return NULL;
 }
 
 const struct preflight_sr *preflight_target_sr(const struct preflight_input *in,
@@ -119,6 +120,26 @@ static void check_sr_room(const struct preflight_input *in, const struct preflig
     blocker_fix(b, "free space on SR %.80s, or map the disks to another SR", sr->name);
 }
 
+static void check_vif_target(const struct preflight_input *in, const struct preflight_host *host,
+                             const struct preflight_vif *vif, struct blocker_list *list)
+{
+    const char *word = mapping_network_of(&in->mapping, vif->mac, vif->network);
+    const struct preflight_network *network = word ? find_network(host, word) : NULL;
+    if (!word || (network && !network->why_not[0]))
+        return;
+    if (!network) {
+        struct blocker *b = blocker_add(list, BLOCKER_NETWORK_UNKNOWN, "vif", vif->mac);
+        blocker_say(b, "VIF %s goes to network %.64s, which host %.64s does not have", vif->mac,
+                    word, host->name);
+        blocker_fix(b, "map it to a network of host %.80s (GET /v1/networks)", host->name);
+        return;
+    }
+    struct blocker *b = blocker_add(list, BLOCKER_NETWORK_NOT_USABLE, "vif", vif->mac);
+    blocker_say(b, "VIF %s goes to network %.48s of host %.48s, which it cannot use: %.100s",
+                vif->mac, word, host->name, network->why_not);
+    blocker_fix(b, "mend that at host %.80s, or map the VIF to another network", host->name);
+}
+
 static void check_targets(const struct preflight_input *in, const struct preflight_host *host,
                           struct blocker_list *list)
 {
@@ -134,16 +155,8 @@ static void check_targets(const struct preflight_input *in, const struct preflig
     }
     for (size_t i = 0; i < host->sr_count; i++)
         check_sr_room(in, host, i, list);
-    for (size_t i = 0; i < in->vif_count; i++) {
-        const struct preflight_vif *vif = &in->vifs[i];
-        const char *word = mapping_network_of(&in->mapping, vif->mac, vif->network);
-        if (!word || has_network(host, word))
-            continue;
-        struct blocker *b = blocker_add(list, BLOCKER_NETWORK_UNKNOWN, "vif", vif->mac);
-        blocker_say(b, "VIF %s goes to network %.64s, which host %.64s does not have", vif->mac,
-                    word, host->name);
-        blocker_fix(b, "map it to a network of host %.80s (GET /v1/networks)", host->name);
-    }
+    for (size_t i = 0; i < in->vif_count; i++)
+        check_vif_target(in, host, &in->vifs[i], list);
 }
 
 bool preflight_is_source(const struct preflight_input *in, const struct preflight_host *host)

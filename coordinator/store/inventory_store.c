@@ -32,12 +32,13 @@ static const char sql_host[] =
     " WHERE host.id = $1";
 
 static const char sql_networks[] =
-    "INSERT INTO network (host_id, name, bridge)"
-    " SELECT DISTINCT ON (r.name) $1::uuid, r.name, r.bridge"
-    " FROM jsonb_to_recordset($2::jsonb -> 'networks') AS r(name text, bridge text)"
+    "INSERT INTO network (host_id, name, bridge, why_not)"
+    " SELECT DISTINCT ON (r.name) $1::uuid, r.name, r.bridge, coalesce(r.why_not, '')"
+    " FROM jsonb_to_recordset($2::jsonb -> 'networks') AS r(name text, bridge text, why_not text)"
     " ORDER BY r.name"
-    " ON CONFLICT (host_id, name) DO UPDATE SET bridge = excluded.bridge"
-    " WHERE network.bridge <> excluded.bridge";
+    " ON CONFLICT (host_id, name) DO UPDATE SET bridge = excluded.bridge,"
+    " why_not = excluded.why_not"
+    " WHERE (network.bridge, network.why_not) <> (excluded.bridge, excluded.why_not)";
 
 static const char sql_networks_gone[] =
     "DELETE FROM network WHERE host_id = $1 AND name NOT IN"

@@ -40,7 +40,8 @@ bool listing_host(struct db *db, const char *id_or_name, int host_lost_after_s, 
 
 static const char sql_networks[] =
     "SELECT n.id, json_build_object('id', n.id, 'name', n.name, 'bridge', n.bridge,"
-    " 'host', h.id, 'host_name', h.name, 'pool', p.id, 'pool_name', p.name) AS body"
+    " 'why_not', n.why_not, 'host', h.id, 'host_name', h.name, 'pool', p.id,"
+    " 'pool_name', p.name) AS body"
     " FROM network n JOIN host h ON h.id = n.host_id JOIN pool p ON p.id = h.pool_id"
     " WHERE $1::uuid IS NULL OR n.id > $1 ORDER BY n.id LIMIT $2";
 

@@ -215,7 +215,8 @@ static bool load_guest_types(struct db *db, const char *pool, struct preflight_i
 }
 
 static const char sql_networks[] =
-    "SELECT n.host_id, n.name FROM network n JOIN host h ON h.id = n.host_id WHERE h.pool_id = $1";
+    "SELECT n.host_id, n.name, n.why_not FROM network n JOIN host h ON h.id = n.host_id"
+    " WHERE h.pool_id = $1";
 
 static bool load_networks(struct db *db, const char *pool, struct preflight_input *out,
                           struct error *err)
@@ -229,8 +230,9 @@ static bool load_networks(struct db *db, const char *pool, struct preflight_inpu
             continue;
         host->networks =
             memory_resize(host->networks, host->network_count + 1, sizeof *host->networks);
-        COPY(host->networks[host->network_count].name, rows, i, "name");
-        host->network_count++;
+        struct preflight_network *network = &host->networks[host->network_count++];
+        COPY(network->name, rows, i, "name");
+        COPY(network->why_not, rows, i, "why_not");
     }
     return true;
 }

@@ -13,7 +13,7 @@ def listed(cluster, name):
 
 @pytest.mark.full
 def test_a_guest_of_libvirt_moves(cluster, own_name, note):
-    guest = cluster.boot(SOURCE, own_name, tool="libvirt")
+    guest = cluster.boot(SOURCE, own_name, start="/lab/guest/virsh create-xl")
     assert own_name in listed(cluster, SOURCE)
     source = cluster.agents[SOURCE]
     source.set_failpoint("handoff.before-released", "error not this time")
