@@ -39,7 +39,7 @@ bool api_enrolments_create(void *context, struct http_request *request, bool is_
                           err) ||
         !enrolment_create(request->db, wanted.pool, wanted.name, &made, err))
         return false;
-    log_info("token %s let host %s (%s) enrol", request->token_name, wanted.name, made.host);
+    log_info("token %s let host %s (%s) enrol", request->token.name, wanted.name, made.host);
     http_answer_json(answer, 201,
                      json_pack("{s:s, s:s, s:s}", "host", made.host, "token", made.token,
                                "expires_at", made.expires_at));

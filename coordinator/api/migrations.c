@@ -98,7 +98,7 @@ static bool read_creation(const struct api_context *api, const struct http_reque
                                    .bandwidth_bytes_per_s = wanted.bandwidth_bytes_per_s,
                                    .stall_limit_ms = wanted.stall_limit_ms,
                                    .parallel_disks = wanted.parallel_disks,
-                                   .created_by = request->token_name,
+                                   .created_by = request->token.name,
                                    .host_lost_after_s = api->config->host_lost_after_s};
     bool is_found =
         find_maps(request->db, &wanted, out, err) && find_objects(request->db, &wanted, out, err);
@@ -311,7 +311,7 @@ bool api_migrations_cancel(void *context, struct http_request *request, bool is_
                          "at the destination already",
                          id);
     }
-    log_info("migration %s: cancelled by %s", id, request->token_name);
+    log_info("migration %s: cancelled by %s", id, request->token.name);
     answer->status = 202;
     return migration_store_show(request->db, id, api->config->host_lost_after_s, &answer->body,
                                 err);

@@ -182,7 +182,7 @@ static void log_access(const struct http_exchange *exchange)
     log_write(is_routine(exchange) ? LOG_DEBUG : LOG_INFO, "%s %.200s %d %lld us%s%s",
               exchange->method, exchange->path, exchange->answer.status,
               (long long)(clock_monotonic_us() - exchange->started_us),
-              request->token_name[0] ? " token " : "", request->token_name);
+              request->token.name[0] ? " token " : "", request->token.name);
     log_context_request(NULL);
     log_context_host(NULL);
 }
@@ -285,6 +285,7 @@ void http_on_completed(void *listener, struct MHD_Connection *connection, void *
         return;
     *state = NULL;
     struct http_server *server = exchange->server;
+    token_done(&exchange->request.token);
     buffer_done(&exchange->body);
     explicit_bzero(exchange->bearer, sizeof exchange->bearer);
     free(exchange->answer.body);

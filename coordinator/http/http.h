@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/uuid.h"
+#include "coordinator/security/token.h"
 
 #include <jansson.h>
 #include <stdint.h>
@@ -28,7 +29,7 @@ struct http_request {
     size_t body_size;
     char parameters[4][129]; /* the {...} parts of the route's path, in order */
     char host[UUID_SIZE];    /* ACCESS_AGENT: who calls */
-    char token_name[129];    /* others: the token's name, "" when open */
+    struct token token;      /* others: whose token it is, an empty name when open */
     struct db *db;    /* a connection for this call of the handler; NULL when plain or open */
     void *connection; /* for http_query */
 };

@@ -35,9 +35,10 @@ void http_enqueue(struct http_exchange *exchange)
 
 static bool check_token(struct http_exchange *exchange, struct db *db)
 {
-    struct token token;
+    struct token *token = &exchange->request.token;
     struct error err;
-    if (!token_find(db, exchange->bearer, &token, &err)) {
+    token_done(token); /* of the call before, when it was parked */
+    if (!token_find(db, exchange->bearer, token, &err)) {
         exchange->is_unauthenticated = err.code == ERROR_REFUSED;
         if (exchange->is_unauthenticated)
             http_refuse(exchange, 401, "unauthenticated", err.text);
@@ -45,14 +46,13 @@ static bool check_token(struct http_exchange *exchange, struct db *db)
             http_refuse_error(exchange, &err);
         return false;
     }
-    snprintf(exchange->request.token_name, sizeof exchange->request.token_name, "%s", token.name);
     enum token_role needed = exchange->route->access == ACCESS_VIEWER     ? TOKEN_VIEWER
                              : exchange->route->access == ACCESS_OPERATOR ? TOKEN_OPERATOR
                                                                           : TOKEN_ADMIN;
-    if (token.role >= needed)
+    if (token->role >= needed)
         return true;
     error_set(&err, ERROR_REFUSED, "this needs the role %s, the token has %s",
-              token_role_names[needed], token_role_names[token.role]);
+              token_role_names[needed], token_role_names[token->role]);
     http_refuse_error(exchange, &err);
     return false;
 }
