@@ -20,6 +20,10 @@ struct api_context {
  * available: whoever calls did not say who he is. */
 bool api_take(const struct api_context *context, struct db **db, struct error *err) must_check;
 
+/* ERROR_INVALID, which begins with `what`, unless the text is a time of RFC 3339, as answers hold
+ * them: "2026-01-31T12:00:00Z". */
+bool api_check_time(const char *what, const char *text, struct error *err) must_check;
+
 /* Query parameters `limit` (1..PAGE_MOST) and `cursor` (the `next` of the page before) of a list,
  * and whatever is named in `more` (NULL-terminated, or NULL); any other is ERROR_INVALID. */
 struct page;

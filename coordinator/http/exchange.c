@@ -286,6 +286,7 @@ void http_on_completed(void *listener, struct MHD_Connection *connection, void *
     *state = NULL;
     struct http_server *server = exchange->server;
     token_done(&exchange->request.token);
+    audit_change_done(&exchange->request.change);
     buffer_done(&exchange->body);
     explicit_bzero(exchange->bearer, sizeof exchange->bearer);
     free(exchange->answer.body);

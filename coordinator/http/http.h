@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/uuid.h"
+#include "coordinator/security/audit.h"
 #include "coordinator/security/token.h"
 
 #include <jansson.h>
@@ -22,6 +23,15 @@ enum http_access {
     ACCESS_AGENT, /* agent port, host certificate that is not revoked */
 };
 
+/* What a token that is limited to pools may do with a route. Any other token is not limited. */
+enum http_scope {
+    SCOPE_NONE,      /* no token is asked for */
+    SCOPE_WHOLE,     /* nothing: the route concerns all pools */
+    SCOPE_SHARED,    /* all of it: what it shows belongs to no pool */
+    SCOPE_OBJECTS,   /* the handler gives token.scope to the statements that find objects */
+    SCOPE_MIGRATION, /* {id} is a migration: GET when one of its pools is in scope, else both */
+};
+
 struct http_request {
     const char *id; /* request id, also in the answer's header and the log */
     const char *method, *path;
@@ -30,9 +40,16 @@ struct http_request {
     char parameters[4][129]; /* the {...} parts of the route's path, in order */
     char host[UUID_SIZE];    /* ACCESS_AGENT: who calls */
     struct token token;      /* others: whose token it is, an empty name when open */
-    struct db *db;    /* a connection for this call of the handler; NULL when plain or open */
+    struct db *db;    /* a connection for this call of the handler; NULL when plain or open. With a
+                         token and no GET it is inside a transaction, which is committed together
+                         with the audit row of what http_changed was told, or rolled back */
     void *connection; /* for http_query */
+    struct audit_change change;
 };
+/* Tells what this request changed, once, with JSON of the object before and after without any
+ * secret (NULL = not there). A handler that changed something and did not tell fails. */
+void http_changed(struct http_request *request, const char *kind, const char *id,
+                  const char *before, const char *after);
 /* Query parameter by name, NULL when absent. Borrowed. */
 const char *http_query(const struct http_request *request, const char *name);
 /* ERROR_INVALID naming the parameter when the query holds one that is not in `allowed`
@@ -62,6 +79,7 @@ struct http_route {
     const char *path; /* "/v1/migrations/{id}/cancel" */
     enum http_access access;
     http_handler *handler;
+    enum http_scope scope;
 };
 
 /* RFC 9457. Status by code: INVALID 400, REFUSED 403, NOT_FOUND 404, CONFLICT 409, NO_SPACE 507,

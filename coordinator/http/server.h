@@ -12,6 +12,7 @@
 #include <gnutls/gnutls.h>
 #include <microhttpd.h>
 #include <pthread.h>
+#include <string.h>
 
 enum http_port { HTTP_API_PORT, HTTP_AGENT_PORT, HTTP_PORTS };
 enum http_lane_kind { LANE_API, LANE_AGENT, LANE_PLAIN, LANES };
@@ -96,6 +97,13 @@ static inline bool http_is_open(const struct http_route *route)
     return route->access == ACCESS_PLAIN || route->access == ACCESS_OPEN;
 }
 
+/* Only tokens change: agents report what is, each report in transactions of its own. */
+static inline bool http_is_change(const struct http_route *route)
+{
+    return !http_is_open(route) && route->access != ACCESS_AGENT &&
+           strcmp(route->method, "GET") != 0;
+}
+
 /* list.c */
 void http_list_append(struct http_list *list, struct http_exchange *exchange);
 void http_list_remove(struct http_list *list, struct http_exchange *exchange);
@@ -128,6 +136,13 @@ const struct http_route *http_route_find(const struct http_server *server, enum 
 /* problem.c */
 void http_refuse(struct http_exchange *exchange, int status, const char *type, const char *detail);
 void http_refuse_error(struct http_exchange *exchange, const struct error *err);
+
+/* caller.c: false with the refusal in the answer */
+bool http_check_caller(struct http_exchange *exchange, struct db *db) must_check;
+
+/* change.c */
+bool http_run_handler(struct http_exchange *exchange, struct error *err) must_check;
+bool http_run_change(struct http_exchange *exchange, struct error *err) must_check;
 
 /* worker.c */
 bool http_workers_start(struct http_server *server, int threads, struct error *err) must_check;

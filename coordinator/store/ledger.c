@@ -55,14 +55,15 @@ bool ledger_settle(struct db *db, const char *migration, const char *host, struc
 static const char sql_leftovers[] =
     "SELECT left_over.id, left_over.body FROM (SELECT"
     "  md5(concat_ws('/', l.migration_id, l.host_id, l.kind, l.reference))::uuid AS id,"
-    "  json_build_object('migration', l.migration_id, 'migration_state', m.state,"
+    "  h.pool_id, json_build_object('migration', l.migration_id, 'migration_state', m.state,"
     "   'host', h.id, 'host_name', h.name, 'kind', l.kind, 'reference', l.reference,"
     "   'since', l.created_at) AS body"
     "  FROM ledger l JOIN host h ON h.id = l.host_id LEFT JOIN migration m ON m.id = l.migration_id"
     "  WHERE NOT l.is_removed AND (m.id IS NULL OR m.ended_at IS NOT NULL)) AS left_over"
-    " WHERE $1::uuid IS NULL OR left_over.id > $1 ORDER BY left_over.id LIMIT $2";
+    " WHERE ($1::uuid IS NULL OR left_over.id > $1)"
+    " AND ($3::uuid[] IS NULL OR left_over.pool_id = ANY ($3)) ORDER BY left_over.id LIMIT $2";
 
 bool ledger_leftovers(struct db *db, const struct page *page, char **text, struct error *err)
 {
-    return page_query(db, sql_leftovers, page, 0, NULL, text, err);
+    return page_query(db, sql_leftovers, page, 1, (const char *[]){page->scope}, text, err);
 }

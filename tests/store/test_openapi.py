@@ -7,7 +7,7 @@ from crosspool_test import shell
 from crosspool_test.contract import Contract
 
 CONTRACT = Contract()
-ROUTE = re.compile(r'\{"([A-Z]+)", "([^"]+)", ACCESS_([A-Z]+), (\w+)\}')
+ROUTE = re.compile(r'\{"([A-Z]+)", "([^"]+)", ACCESS_([A-Z]+), (\w+), SCOPE_\w+\}')
 ROUTES = {(method, path): access for method, path, access, _ in
           ROUTE.findall((shell.ROOT / "coordinator/api/routes.c").read_text())}
 
