@@ -33,6 +33,15 @@ static void add_request(void *context, const struct http_count *count)
         count->method, count->path, count->status, count->answers);
 }
 
+static void add_refusals(struct page_text *out, const struct api_context *api)
+{
+    add_head(out, "crosspool_http_refused_total", "counter",
+             "Connections and requests refused by a limit.");
+    for (int i = 0; i < REFUSALS; i++)
+        add(out, "crosspool_http_refused_total{limit=\"%s\"} %" PRIu64 "\n", http_refusal_names[i],
+            http_refused(api->http, (enum http_refusal)i));
+}
+
 static void add_requests(struct page_text *out, const struct api_context *api)
 {
     add_head(out, "crosspool_http_requests_total", "counter",
@@ -63,6 +72,7 @@ static bool add_certificates(struct page_text *out, const struct api_context *ap
 static bool add_all(struct page_text *out, const struct api_context *api, struct db *db)
 {
     add_requests(out, api);
+    add_refusals(out, api);
     add_head(out, "crosspool_migrations", "gauge", "Migrations by state.");
     if (!census_store_migrations(db, add_census, out, out->err))
         return false;

@@ -46,13 +46,14 @@ static bool check_token(struct http_exchange *exchange, struct db *db)
     struct error err;
     token_done(token); /* of the call before, when it was parked */
     if (!token_find(db, exchange->bearer, token, &err)) {
-        exchange->is_unauthenticated = err.code == ERROR_REFUSED;
+        exchange->is_stranger = exchange->is_unauthenticated = err.code == ERROR_REFUSED;
         if (exchange->is_unauthenticated)
             http_refuse(exchange, 401, "unauthenticated", err.text);
         else
             http_refuse_error(exchange, &err);
         return false;
     }
+    http_rate_known(exchange);
     if (check_role(exchange, &err) && check_scope(exchange, db, &err))
         return true;
     http_refuse_error(exchange, &err);
@@ -64,8 +65,11 @@ bool http_check_caller(struct http_exchange *exchange, struct db *db)
     struct error err;
     if (exchange->route->access != ACCESS_AGENT)
         return check_token(exchange, db);
-    if (certificate_check(db, exchange->request.host, exchange->serial, &err))
+    if (certificate_check(db, exchange->request.host, exchange->serial, &err)) {
+        http_rate_known(exchange);
         return true;
+    }
+    exchange->is_stranger = err.code == ERROR_REFUSED;
     http_refuse_error(exchange, &err);
     return false;
 }

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/uuid.h"
 #include "coordinator/security/audit.h"
+#include "coordinator/security/limits.h"
 #include "coordinator/security/token.h"
 
 #include <jansson.h>
@@ -94,7 +95,9 @@ struct http_config {
     const char *agent_address;
     int agent_port;
     const char *server_certificate, *server_key, *ca; /* PEM texts */
+    const char *api_certificate, *api_key;            /* of the API port; NULL = the same */
     size_t api_body_limit, agent_body_limit;          /* bytes */
+    struct limits limits;
     int threads; /* that run handlers: so many for each port, and one for plain routes */
 };
 /* Database connections that handlers can hold at once. */
@@ -119,3 +122,16 @@ struct http_count {
 typedef void http_count_visit(void *context, const struct http_count *count);
 void http_each_count(struct http_server *server, http_count_visit *visit, void *context);
 int http_parked(struct http_server *server);
+
+/* What was refused before it reached a handler. */
+enum http_refusal {
+    REFUSAL_CONNECTIONS, /* there are too many */
+    REFUSAL_ADDRESS,     /* too many of them from one address */
+    REFUSAL_SLOW,        /* handshake, headers or body took too long */
+    REFUSAL_HEADER,      /* headers too large */
+    REFUSAL_RATE,        /* a token or host asks too often */
+    REFUSAL_FAILURES,    /* an address fails too often */
+    REFUSALS
+};
+extern const char *const http_refusal_names[];
+uint64_t http_refused(struct http_server *server, enum http_refusal why);

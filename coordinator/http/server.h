@@ -8,6 +8,7 @@
 
 #include "base/buffer.h"
 #include "coordinator/http/http.h"
+#include "coordinator/http/limit.h"
 
 #include <gnutls/gnutls.h>
 #include <microhttpd.h>
@@ -32,12 +33,14 @@ struct http_exchange {
     char id[65];
     char *method, *path;
     char bearer[129];
-    char serial[65]; /* of the client certificate */
+    char serial[65];     /* of the client certificate */
+    const char *address; /* of the peer; lives as long as the connection */
     struct buffer body;
     size_t received;
     struct http_answer answer;
     char allow[64];          /* Allow header of a 405 */
     bool is_unauthenticated; /* adds WWW-Authenticate */
+    bool is_stranger;        /* showed no identity that is known here */
     enum http_state state;
     int64_t started_us;
     int64_t queued_ms;
@@ -60,10 +63,22 @@ struct http_lane {
     int thread_count;
 };
 
+enum { HTTP_ADDRESS_SIZE = 46 };
+
+/* One connection, as libmicrohttpd's socket context. */
+struct http_connection {
+    struct http_listener *listener;
+    int fd;
+    char address[HTTP_ADDRESS_SIZE];
+    int64_t deadline_ms; /* when what the peer has to send must be here; 0 = nothing is awaited */
+    struct http_connection *next, *previous;
+};
+
 struct http_listener {
     struct http_server *server;
     enum http_port port;
     size_t body_limit;
+    int most_connections, most_per_address; /* 0 = no limit */
     struct MHD_Daemon *daemon;
 };
 
@@ -76,6 +91,19 @@ struct http_server {
     struct db_pool *pool;
     struct http_listener listeners[HTTP_PORTS];
     gnutls_typed_vdata_st client_purpose; /* what a client certificate must be good for */
+
+    struct limit callers, failures; /* by token or host; by address */
+    struct limit refusal_log;
+    _Atomic uint64_t unlogged; /* refusals since the last one that was logged */
+    _Atomic uint64_t refusals[REFUSALS];
+    int header_ms, body_ms;
+
+    pthread_mutex_t connection_lock; /* guards the next five */
+    struct http_connection *connections;
+    pthread_cond_t watch_changed;
+    bool is_watch_over;
+    bool has_watcher;
+    pthread_t watcher;
 
     pthread_mutex_t lock; /* guards everything below */
     struct http_lane lanes[LANES];
@@ -121,9 +149,25 @@ enum MHD_Result http_on_request(void *listener, struct MHD_Connection *connectio
 void http_on_completed(void *listener, struct MHD_Connection *connection, void **state,
                        enum MHD_RequestTerminationCode why);
 
+/* connection.c */
+enum MHD_Result http_may_connect(void *listener, const struct sockaddr *address, socklen_t size);
+void http_on_connection(void *listener, struct MHD_Connection *connection, void **state,
+                        enum MHD_ConnectionNotificationCode what);
+const char *http_connection_address(struct MHD_Connection *connection);
+/* The peer has so long for what it has to send now; 0 = it has to send nothing. */
+void http_connection_expect(struct MHD_Connection *connection, int within_ms);
+bool http_watch_start(struct http_server *server, struct error *err) must_check;
+void http_watch_stop(struct http_server *server);
+
+/* rate.c */
+/* False with a 429 in the answer. */
+bool http_rate_check(struct http_exchange *exchange) must_check;
+/* The identity that it shows is good. */
+void http_rate_known(struct http_exchange *exchange);
+void http_rate_answered(struct http_exchange *exchange);
+
 /* tls.c */
-void http_on_agent_connection(void *server, struct MHD_Connection *connection, void **state,
-                              enum MHD_ConnectionNotificationCode what);
+void http_demand_certificate(struct http_server *server, struct MHD_Connection *connection);
 /* Host and serial of the client certificate that the handshake verified. */
 bool http_peer_host(struct MHD_Connection *connection, char host[UUID_SIZE], char serial[65],
                     struct error *err) must_check;
@@ -161,3 +205,4 @@ void http_unpark_all(struct http_server *server);
 /* count.c */
 void http_count_start(struct http_server *server);
 void http_count_answer(struct http_exchange *exchange);
+void http_count_refusal(struct http_server *server, enum http_refusal why);
