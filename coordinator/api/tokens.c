@@ -14,13 +14,15 @@
 struct token_request {
     char name[129];
     enum token_role role;
+    bool has_pools;
     struct json_array pools; /* char *: ids or names; without the member, all pools */
     char expires_at[41];
 };
 static const struct json_field token_request_fields[] = {
     JSON_CHARS("name", token_request, name, 1, true),
     JSON_ENUM("role", token_request, role, token_role_names, true),
-    JSON_TEXTS("pools", token_request, pools, SCOPE_POOLS, false),
+    {JSON_ROW("pools", token_request, pools, JSON_FIELD_ARRAY, false), .max = SCOPE_POOLS,
+     .presence_offset = offsetof(struct token_request, has_pools)},
     JSON_CHARS("expires_at", token_request, expires_at, 1, false),
     {0},
 };
@@ -51,7 +53,7 @@ bool api_tokens_show(void *context, struct http_request *request, bool is_last_c
     return find(request, id, err) && token_view_show(request->db, id, &answer->body, err);
 }
 
-/* An empty list of pools is refused by scope_make: it would be a token for nothing. */
+/* An empty list of pools is no list of all: scope_make refuses it. */
 static bool create(struct http_request *request, const struct token_request *wanted,
                    char id[UUID_SIZE], char text[TOKEN_TEXT_SIZE], struct error *err)
 {
@@ -61,8 +63,8 @@ static bool create(struct http_request *request, const struct token_request *wan
                              .expires_at = wanted->expires_at[0] ? wanted->expires_at : NULL};
     if (made.expires_at && !api_check_time("/expires_at", made.expires_at, err))
         return false;
-    if (wanted->pools.items && !scope_make(request->db, (const char *const *)wanted->pools.items,
-                                           wanted->pools.count, &scope, err))
+    if (wanted->has_pools && !scope_make(request->db, (const char *const *)wanted->pools.items,
+                                         wanted->pools.count, &scope, err))
         return error_prefix(err, "/pools");
     made.scope = scope;
     return token_create(request->db, &made, id, text, err);

@@ -161,7 +161,7 @@ void http_watch_stop(struct http_server *server);
 
 /* rate.c */
 /* False with a 429 in the answer. */
-bool http_rate_check(struct http_exchange *exchange) must_check;
+bool http_rate_check(struct http_exchange *exchange);
 /* The identity that it shows is good. */
 void http_rate_known(struct http_exchange *exchange);
 void http_rate_answered(struct http_exchange *exchange);
