@@ -78,6 +78,7 @@ static bool start_http(struct coordinator *coordinator, struct error *err)
         .threads = THREADS,
     };
     coordinator->api.ca = &coordinator->ca;
+    coordinator->api.tls = &coordinator->tls;
     coordinator->api.config = config;
     coordinator->api.pool = coordinator->pool;
     if (!http_start(&coordinator->api.http, &http, api_routes, api_route_count, &coordinator->api,

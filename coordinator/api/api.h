@@ -11,6 +11,7 @@ extern const size_t api_route_count;
 struct api_context {
     struct http_server *http; /* set once the server runs */
     const struct ca *ca;
+    const struct tls_pair *tls; /* of the API port; empty when it shows the CA's certificate */
     const struct coordinator_config *config;
     struct db_pool *pool; /* for open routes, which get no connection */
     int schema_version;   /* of the database when this program migrated it */

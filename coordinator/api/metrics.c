@@ -3,8 +3,10 @@
 #include "coordinator/api/handlers.h"
 
 #include "base/buffer.h"
+#include "base/x509.h"
 #include "coordinator/security/ca.h"
 #include "coordinator/security/config.h"
+#include "coordinator/security/tls_pair.h"
 #include "coordinator/store/census_store.h"
 
 #include <inttypes.h>
@@ -66,6 +68,12 @@ static bool add_certificates(struct page_text *out, const struct api_context *ap
              "Until the coordinator's own certificates expire.");
     add(out, "crosspool_certificate_seconds_left{certificate=\"ca\"} %lld\n", ca);
     add(out, "crosspool_certificate_seconds_left{certificate=\"server\"} %lld\n", server);
+    if (!api->tls->certificate)
+        return true;
+    long long own = 0;
+    if (!x509_seconds_left(api->tls->certificate, &own, out->err))
+        return false;
+    add(out, "crosspool_certificate_seconds_left{certificate=\"api\"} %lld\n", own);
     return true;
 }
 
