@@ -35,7 +35,7 @@ static void note_enrolment(struct http_request *request, const struct enrolment_
                               "enrolment_expires_at", made->expires_at);
     auto_free char *text = json_dumps(after, JSON_COMPACT);
     json_decref(after);
-    http_changed(request, "host", made->host, NULL, text);
+    http_audit(request, "host", made->host, NULL, text);
 }
 
 bool api_enrolments_create(void *context, struct http_request *request, bool is_last_call,

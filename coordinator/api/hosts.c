@@ -47,6 +47,6 @@ bool api_hosts_revoke(void *context, struct http_request *request, bool is_last_
         !show(context, request, &answer->body, err))
         return false;
     log_info("token %s locked host %s out", request->token.name, id);
-    http_changed(request, "host", id, before, answer->body);
+    http_audit(request, "host", id, before, answer->body);
     return true;
 }

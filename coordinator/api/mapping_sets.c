@@ -78,7 +78,7 @@ bool api_mapping_sets_create(void *context, struct http_request *request, bool i
         !mapping_set_create(request->db, name, mapping, id, err) ||
         !mapping_set_show(request->db, id, &answer->body, err))
         return false;
-    http_changed(request, "mapping-set", id, NULL, answer->body);
+    http_audit(request, "mapping-set", id, NULL, answer->body);
     answer->status = 201;
     snprintf(answer->location, sizeof answer->location, "/v1/mapping-sets/%s", id);
     return true;
@@ -98,7 +98,7 @@ bool api_mapping_sets_replace(void *context, struct http_request *request, bool 
         !mapping_set_replace(request->db, id, name, mapping, err) ||
         !mapping_set_show(request->db, id, &answer->body, err))
         return false;
-    http_changed(request, "mapping-set", id, before, answer->body);
+    http_audit(request, "mapping-set", id, before, answer->body);
     return true;
 }
 
@@ -112,7 +112,7 @@ bool api_mapping_sets_remove(void *context, struct http_request *request, bool i
     if (!find(request, id, err) || !mapping_set_show(request->db, id, &before, err) ||
         !mapping_set_remove(request->db, id, err))
         return false;
-    http_changed(request, "mapping-set", id, before, NULL);
+    http_audit(request, "mapping-set", id, before, NULL);
     answer->status = 204;
     return true;
 }

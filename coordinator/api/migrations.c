@@ -205,7 +205,7 @@ static bool answer_created(const struct api_context *api, struct http_request *r
         log_warning("migration %s stays queued: %s", id, later.text);
     if (!migration_store_show(request->db, id, api->config->host_lost_after_s, &answer->body, err))
         return false;
-    http_changed(request, "migration", id, NULL, answer->body);
+    http_audit(request, "migration", id, NULL, answer->body);
     answer->status = 202;
     snprintf(answer->location, sizeof answer->location, "/v1/migrations/%s", id);
     return true;
@@ -321,6 +321,6 @@ bool api_migrations_cancel(void *context, struct http_request *request, bool is_
     answer->status = 202;
     if (!migration_store_show(request->db, id, host_lost_after_s, &answer->body, err))
         return false;
-    http_changed(request, "migration", id, before, answer->body);
+    http_audit(request, "migration", id, before, answer->body);
     return true;
 }

@@ -50,7 +50,7 @@ bool api_pools_create(void *context, struct http_request *request, bool is_last_
         !name_check("pool", wanted.name, err) ||
         !pool_store_create(request->db, wanted.name, id, &answer->body, err))
         return false;
-    http_changed(request, "pool", id, NULL, answer->body);
+    http_audit(request, "pool", id, NULL, answer->body);
     answer->status = 201;
     snprintf(answer->location, sizeof answer->location, "/v1/pools/%s", id);
     return true;

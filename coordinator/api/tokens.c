@@ -96,7 +96,7 @@ bool api_tokens_create(void *context, struct http_request *request, bool is_last
     json_release(token_request_fields, &wanted);
     if (!is_made)
         return false;
-    http_changed(request, "token", id, NULL, shown);
+    http_audit(request, "token", id, NULL, shown);
     answer_created(id, shown, text, answer);
     explicit_bzero(text, sizeof text);
     return true;
@@ -114,7 +114,7 @@ bool api_tokens_revoke(void *context, struct http_request *request, bool is_last
         !token_revoke(request->db, id, err) || !token_view_show(request->db, id, &after, err))
         return false;
     log_info("token %s revoked token %s", request->token.name, id);
-    http_changed(request, "token", id, before, after);
+    http_audit(request, "token", id, before, after);
     answer->status = 204;
     return true;
 }

@@ -43,14 +43,14 @@ struct http_request {
     struct token token;      /* others: whose token it is, an empty name when open */
     struct db *db;    /* a connection for this call of the handler; NULL when plain or open. With a
                          token and no GET it is inside a transaction, which is committed together
-                         with the audit row of what http_changed was told, or rolled back */
+                         with the audit row of what http_audit was told, or rolled back */
     void *connection; /* for http_query */
     struct audit_change change;
 };
 /* Tells what this request changed, once, with JSON of the object before and after without any
  * secret (NULL = not there). A handler that changed something and did not tell fails. */
-void http_changed(struct http_request *request, const char *kind, const char *id,
-                  const char *before, const char *after);
+void http_audit(struct http_request *request, const char *kind, const char *id, const char *before,
+                const char *after);
 /* Query parameter by name, NULL when absent. Borrowed. */
 const char *http_query(const struct http_request *request, const char *name);
 /* ERROR_INVALID naming the parameter when the query holds one that is not in `allowed`

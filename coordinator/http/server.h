@@ -184,9 +184,9 @@ void http_refuse_error(struct http_exchange *exchange, const struct error *err);
 /* caller.c: false with the refusal in the answer */
 bool http_check_caller(struct http_exchange *exchange, struct db *db) must_check;
 
-/* change.c */
+/* audited.c */
 bool http_run_handler(struct http_exchange *exchange, struct error *err) must_check;
-bool http_run_change(struct http_exchange *exchange, struct error *err) must_check;
+bool http_run_audited(struct http_exchange *exchange, struct error *err) must_check;
 
 /* worker.c */
 bool http_workers_start(struct http_server *server, int threads, struct error *err) must_check;

@@ -45,7 +45,7 @@ static void call_handler(struct http_exchange *exchange)
             return;
     }
     exchange->request.db = db;
-    bool is_answered = http_is_change(exchange->route) ? http_run_change(exchange, &err)
+    bool is_answered = http_is_change(exchange->route) ? http_run_audited(exchange, &err)
                                                        : http_run_handler(exchange, &err);
     exchange->request.db = NULL;
     if (!is_answered)

@@ -11,15 +11,6 @@ bool http_run_handler(struct http_exchange *exchange, struct error *err)
                                     exchange->is_last_call, &exchange->answer, err);
 }
 
-/* A handler that answered without telling of a change has made none. */
-static bool check_unchanged(struct http_exchange *exchange, struct error *err)
-{
-    bool has_changed = false;
-    return db_has_changed(exchange->request.db, &has_changed, err) &&
-           (!has_changed ||
-            error_set(err, ERROR_INTERNAL, "a change without a row of the audit log"));
-}
-
 static bool write_row(struct http_exchange *exchange, struct error *err)
 {
     const struct http_request *request = &exchange->request;
@@ -35,26 +26,30 @@ static bool write_row(struct http_exchange *exchange, struct error *err)
     return audit_write(request->db, &actor, &request->change, err);
 }
 
-/* Ends the transaction: an answer that refuses keeps nothing. */
-static bool keep(struct http_exchange *exchange, struct error *err)
+/* Inside the transaction of the handler's change: the row of what it told. A handler that answered
+ * without telling has changed nothing. */
+static bool keep_row(struct http_exchange *exchange, struct error *err)
 {
-    struct db *db = exchange->request.db;
-    if (exchange->request.change.kind && exchange->answer.status < 400)
-        return write_row(exchange, err) && db_commit(db, err);
-    if (exchange->answer.status < 400 && !check_unchanged(exchange, err))
+    bool has_changed = false;
+    if (exchange->request.change.kind)
+        return write_row(exchange, err);
+    if (!db_has_changed(exchange->request.db, &has_changed, err))
         return false;
-    db_rollback(db);
-    return true;
+    return !has_changed ||
+           error_set(err, ERROR_INTERNAL, "a change without a row of the audit log");
 }
 
-bool http_run_change(struct http_exchange *exchange, struct error *err)
+/* An answer that refuses keeps nothing. */
+bool http_run_audited(struct http_exchange *exchange, struct error *err)
 {
     struct db *db = exchange->request.db;
     audit_change_done(&exchange->request.change);
     if (!db_begin(db, err))
         return false;
-    if (http_run_handler(exchange, err) && keep(exchange, err))
-        return true;
-    db_rollback(db);
-    return false;
+    bool is_answered = http_run_handler(exchange, err);
+    if (is_answered && exchange->answer.status < 400)
+        is_answered = keep_row(exchange, err) && db_commit(db, err);
+    if (!is_answered || exchange->answer.status >= 400)
+        db_rollback(db);
+    return is_answered;
 }
