@@ -99,7 +99,7 @@ def test_a_certificate_that_expired_by_the_database_is_no_identity(world, path):
     assert "expired" in problem(answer, 403, "refused")["detail"]
 
 
-def test_the_handshake_takes_no_expired_certificate_and_none_of_another_ca(tmp_path):
+def test_the_handshake_takes_no_expired_certificate_and_none_of_another_ca(world, tmp_path):
     identity = Identity(tmp_path / "forged")
     identity.sign_with(*own_ca(world), host=world.a1.id, days=-1)
     assert raw_report(world.coordinator, identity.certificate, identity.key) == b""
