@@ -58,6 +58,8 @@ static bool identify(struct http_exchange *exchange)
     if (exchange->route->access != ACCESS_AGENT) {
         if (read_bearer(exchange))
             return true;
+        if (!http_rate_check_failures(exchange))
+            return false;
         exchange->is_stranger = exchange->is_unauthenticated = true;
         http_refuse(exchange, 401, "unauthenticated",
                     "This needs an API token: Authorization: Bearer <token>");

@@ -8,12 +8,12 @@
 
 enum { SECOND_US = 1000000 };
 
-void limit_init(struct limit *limit, int per_s, int burst)
+void limit_init(struct limit *limit, int events, int period_s, int burst)
 {
     pthread_mutex_init(&limit->lock, NULL);
-    if (per_s <= 0)
+    if (events <= 0)
         return;
-    limit->interval_us = SECOND_US / per_s > 0 ? SECOND_US / per_s : 1;
+    limit->interval_us = (int64_t)SECOND_US * period_s / events;
     limit->ahead_us = limit->interval_us * (burst > 1 ? burst - 1 : 0);
 }
 

@@ -1,4 +1,4 @@
-/* Rates by key, each a number a second with a burst, in a table of fixed size.
+/* Rates by key, each a number in some time with a burst, in a table of fixed size.
  *
  * A key's state is one time, the "theoretical arrival time" of the generic cell rate algorithm
  * (ITU-T I.371): each event moves it on by 1/rate; it may be ahead of now by what the burst allows.
@@ -25,8 +25,8 @@ struct limit {
     struct limit_slot slots[LIMIT_SETS][LIMIT_WAYS];
 };
 
-/* per_s 0 = no limit. */
-void limit_init(struct limit *limit, int per_s, int burst);
+/* So many events in period_s (0 = no limit), and `burst` at once. */
+void limit_init(struct limit *limit, int events, int period_s, int burst);
 void limit_done(struct limit *limit);
 /* Of any text; never 0. */
 uint64_t limit_key(const char *text);

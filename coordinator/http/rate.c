@@ -19,7 +19,7 @@ static bool refuse(struct http_exchange *exchange, enum http_refusal why, const 
     return false;
 }
 
-static bool check_failures(struct http_exchange *exchange)
+bool http_rate_check_failures(struct http_exchange *exchange)
 {
     int wait_s = 0;
     if (!limit_is_over(&exchange->server->failures, limit_key(exchange->address),
@@ -34,10 +34,10 @@ bool http_rate_check(struct http_exchange *exchange)
     struct http_server *server = exchange->server;
     const struct http_route *route = exchange->route;
     if (http_is_open(route))
-        return strcmp(route->method, "GET") == 0 || check_failures(exchange);
+        return strcmp(route->method, "GET") == 0 || http_rate_check_failures(exchange);
     uint64_t key = limit_key(caller_of(exchange));
     int wait_s = 0;
-    if (!limit_is_known(&server->callers, key) && !check_failures(exchange))
+    if (!limit_is_known(&server->callers, key) && !http_rate_check_failures(exchange))
         return false;
     if (limit_take(&server->callers, key, exchange->started_us, &wait_s))
         return true;

@@ -29,9 +29,9 @@ static void server_free(struct http_server *server)
 
 static void set_limits(struct http_server *server, const struct limits *limits)
 {
-    limit_init(&server->callers, limits->requests_per_s, limits->request_burst);
-    limit_init(&server->failures, limits->failures_per_s, limits->failure_burst);
-    limit_init(&server->refusal_log, REFUSALS_LOGGED_PER_S, REFUSALS_LOGGED_BURST);
+    limit_init(&server->callers, limits->requests_per_s, 1, limits->request_burst);
+    limit_init(&server->failures, limits->failures_per_minute, 60, limits->failure_burst);
+    limit_init(&server->refusal_log, REFUSALS_LOGGED_PER_S, 1, REFUSALS_LOGGED_BURST);
     server->header_ms = limits->header_s * 1000;
     server->body_ms = limits->body_s * 1000;
     server->listeners[HTTP_API_PORT].most_connections = limits->connections;

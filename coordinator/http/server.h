@@ -160,7 +160,8 @@ bool http_watch_start(struct http_server *server, struct error *err) must_check;
 void http_watch_stop(struct http_server *server);
 
 /* rate.c */
-/* False with a 429 in the answer. */
+/* False with a 429 in the answer; the first one looks at the address alone. */
+bool http_rate_check_failures(struct http_exchange *exchange) must_check;
 bool http_rate_check(struct http_exchange *exchange);
 /* The identity that it shows is good. */
 void http_rate_known(struct http_exchange *exchange);

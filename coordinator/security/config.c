@@ -30,7 +30,7 @@ static const struct json_field tls_fields[] = {
 static const struct limits default_limits = {
     .requests_per_s = 500,
     .request_burst = 1000,
-    .failures_per_s = 5,
+    .failures_per_minute = 300,
     .failure_burst = 50,
     .connections = 1024,
     .connections_per_address = 512,
@@ -42,7 +42,7 @@ static const struct limits default_limits = {
 static const struct json_field limits_fields[] = {
     JSON_INT("requests_per_s", limits, requests_per_s, 1, 100000, false),
     JSON_INT("request_burst", limits, request_burst, 1, 1000000, false),
-    JSON_INT("failures_per_s", limits, failures_per_s, 1, 100000, false),
+    JSON_INT("failures_per_minute", limits, failures_per_minute, 1, 1000000, false),
     JSON_INT("failure_burst", limits, failure_burst, 1, 1000000, false),
     JSON_INT("connections", limits, connections, 1, LIMITS_CONNECTIONS, false),
     JSON_INT("connections_per_address", limits, connections_per_address, 1, LIMITS_CONNECTIONS,

@@ -43,7 +43,7 @@ class Callers:
 def callers(_server, tmp_path_factory):
     directory = tmp_path_factory.mktemp("matrix")
     made = Coordinator(directory / "coordinator", _server, host_lost_after_s=3600,
-                       limits={"failures_per_s": 1000, "failure_burst": 10000})
+                       limits={"failures_per_minute": 100000, "failure_burst": 10000})
     made.init()
     made.start()
     yield Callers(made, directory)

@@ -11,7 +11,7 @@ enum { SECOND_US = 1000000 };
 static struct limit *made(int per_s, int burst)
 {
     struct limit *limit = memory_alloc(sizeof *limit);
-    limit_init(limit, per_s, burst);
+    limit_init(limit, per_s, 1, burst);
     return limit;
 }
 
