@@ -94,6 +94,7 @@ bool api_mapping_sets_replace(void *context, struct http_request *request, bool 
     auto_free char *mapping = NULL;
     auto_free char *before = NULL;
     if (!find(request, id, err) || !read_body(request, name, &mapping, err) ||
+        !mapping_set_lock(request->db, id, err) ||
         !mapping_set_show(request->db, id, &before, err) ||
         !mapping_set_replace(request->db, id, name, mapping, err) ||
         !mapping_set_show(request->db, id, &answer->body, err))
@@ -109,7 +110,8 @@ bool api_mapping_sets_remove(void *context, struct http_request *request, bool i
     (void)is_last_call;
     char id[UUID_SIZE];
     auto_free char *before = NULL;
-    if (!find(request, id, err) || !mapping_set_show(request->db, id, &before, err) ||
+    if (!find(request, id, err) || !mapping_set_lock(request->db, id, err) ||
+        !mapping_set_show(request->db, id, &before, err) ||
         !mapping_set_remove(request->db, id, err))
         return false;
     http_audit(request, "mapping-set", id, before, NULL);
