@@ -132,8 +132,8 @@ static bool at_level(struct db *db, const char *word, int depth, struct error *e
 
 bool db_begin(struct db *db, struct error *err)
 {
-    bool is_begun = db->depth == 0 ? db_execute(db, "BEGIN", err)
-                                   : at_level(db, "SAVEPOINT", db->depth, err);
+    bool is_begun =
+        db->depth == 0 ? db_execute(db, "BEGIN", err) : at_level(db, "SAVEPOINT", db->depth, err);
     db->depth += is_begun;
     return is_begun;
 }
@@ -177,8 +177,7 @@ void db_rollback(struct db *db)
 
 bool db_has_changed(struct db *db, bool *has_changed, struct error *err)
 {
-    static const char sql[] =
-        "SELECT pg_current_xact_id_if_assigned() IS NOT NULL AS has_changed";
+    static const char sql[] = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL AS has_changed";
     auto_db_rows struct db_rows *rows = NULL;
     if (!db_query(db, sql, 0, NULL, &rows, err))
         return false;
