@@ -7,6 +7,7 @@
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/security/ca.h"
 #include "coordinator/security/config.h"
+#include "coordinator/security/tls_pair.h"
 #include "protocol/vocabulary.h"
 
 #include <errno.h>
@@ -26,6 +27,7 @@ enum {
 struct coordinator {
     const struct coordinator_config *config;
     struct ca ca;
+    struct tls_pair tls; /* empty: the API port shows the CA's server certificate */
     struct db_pool *pool;
     struct scheduler *scheduler;
     struct db_listener *listener;
@@ -68,11 +70,15 @@ static bool start_http(struct coordinator *coordinator, struct error *err)
         .server_certificate = coordinator->ca.server_certificate,
         .server_key = coordinator->ca.server_key,
         .ca = coordinator->ca.certificate,
+        .api_certificate = coordinator->tls.certificate,
+        .api_key = coordinator->tls.key,
         .api_body_limit = LIMIT_BODY,
         .agent_body_limit = LIMIT_MESSAGE,
+        .limits = config->limits,
         .threads = THREADS,
     };
     coordinator->api.ca = &coordinator->ca;
+    coordinator->api.tls = &coordinator->tls;
     coordinator->api.config = config;
     coordinator->api.pool = coordinator->pool;
     if (!http_start(&coordinator->api.http, &http, api_routes, api_route_count, &coordinator->api,
@@ -88,6 +94,7 @@ static bool start(struct coordinator *coordinator, struct error *err)
     const struct coordinator_config *config = coordinator->config;
     const struct scheduler_config scheduling = {.host_lost_after_s = config->host_lost_after_s};
     return ca_load(&coordinator->ca, config->state_directory, err) &&
+           (!config->tls.certificate || tls_pair_load(&coordinator->tls, &config->tls, err)) &&
            db_pool_open(&coordinator->pool, config->database,
                         HTTP_CONNECTIONS(THREADS) + SCHEDULER_CONNECTIONS, err) &&
            migrate(coordinator, err) &&
@@ -107,6 +114,7 @@ static void stop(struct coordinator *coordinator)
     http_stop(coordinator->api.http, STOP_GRACE_MS);
     db_pool_close(coordinator->pool);
     ca_done(&coordinator->ca);
+    tls_pair_done(&coordinator->tls);
 }
 
 /* Blocked in all threads, so that only the wait below takes them. */

@@ -34,7 +34,8 @@ bool api_pools_show(void *context, struct http_request *request, bool is_last_ca
     (void)context;
     (void)is_last_call;
     return http_query_only(request, no_parameters, err) &&
-           pool_store_show(request->db, request->parameters[0], &answer->body, err);
+           pool_store_show(request->db, request->token.scope, request->parameters[0], &answer->body,
+                           err);
 }
 
 bool api_pools_create(void *context, struct http_request *request, bool is_last_call,
@@ -49,6 +50,7 @@ bool api_pools_create(void *context, struct http_request *request, bool is_last_
         !name_check("pool", wanted.name, err) ||
         !pool_store_create(request->db, wanted.name, id, &answer->body, err))
         return false;
+    http_audit(request, "pool", id, NULL, answer->body);
     answer->status = 201;
     snprintf(answer->location, sizeof answer->location, "/v1/pools/%s", id);
     return true;

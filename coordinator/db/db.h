@@ -20,9 +20,14 @@ bool db_take(struct db_pool *pool, int timeout_ms, struct db **out, struct error
 /* Gives it back; an open transaction is rolled back. NULL is fine. */
 void db_give(struct db *db);
 
+/* Inside a transaction db_begin opens an inner one: it can be rolled back alone, is committed with
+ * the outer one only, and ends by itself with the outer one. What db_begin began ends with
+ * db_commit, or with db_rollback when anything failed, the commit included. */
 bool db_begin(struct db *db, struct error *err) must_check;
 bool db_commit(struct db *db, struct error *err) must_check;
 void db_rollback(struct db *db);
+/* Has this transaction (with the inner ones that were rolled back) written or locked a row? */
+bool db_has_changed(struct db *db, bool *has_changed, struct error *err) must_check;
 
 /* A parameter is text in PostgreSQL's own syntax, or NULL. Build the array with these. */
 struct db_text {

@@ -17,6 +17,7 @@ struct db {
     bool is_taken;
     int64_t used_at_ms; /* monotonic, when it was given back */
     int timeout_ms;     /* longest wait for an answer */
+    int depth;          /* transactions that are open, one in the other */
 };
 
 /* Connects and sets the session up. On failure nothing is left open. */

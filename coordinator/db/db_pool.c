@@ -148,6 +148,7 @@ void db_give(struct db *db)
 {
     if (!db)
         return;
+    db->depth = 0; /* all of it ends */
     if (db->connection && PQtransactionStatus(db->connection) != PQTRANS_IDLE)
         db_rollback(db);
     struct db_pool *pool = db->pool;

@@ -4,8 +4,8 @@
 #include "base/memory.h"
 
 /* What we answer; anything else counts under the last, 0. */
-static const int counted[] = {200, 201, 202, 204, 304, 400, 401, 403, 404, 405,
-                              409, 412, 413, 422, 429, 500, 503, 504, 507, 0};
+static const int counted[] = {200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 409,
+                              412, 413, 422, 429, 431, 500, 503, 504, 507, 0};
 enum { HTTP_STATUSES = sizeof counted / sizeof *counted };
 
 void http_count_start(struct http_server *server)
@@ -24,6 +24,19 @@ void http_count_answer(struct http_exchange *exchange)
     pthread_mutex_lock(&server->lock);
     server->counts[route * HTTP_STATUSES + status]++;
     pthread_mutex_unlock(&server->lock);
+}
+
+const char *const http_refusal_names[] = {"connections", "address", "slow",
+                                          "header",      "rate",    "failures"};
+
+void http_count_refusal(struct http_server *server, enum http_refusal why)
+{
+    server->refusals[why]++;
+}
+
+uint64_t http_refused(struct http_server *server, enum http_refusal why)
+{
+    return server->refusals[why];
 }
 
 void http_each_count(struct http_server *server, http_count_visit *visit, void *context)

@@ -5,14 +5,16 @@
 #include "base/log.h"
 #include "base/memory.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    OPEN_BODY_LIMIT = 64 << 10,  /* of routes that need no identity */
-    BODY_TIME_US = 60 * 1000000, /* a body has to be here in that time */
-    DISCARD_FACTOR = 4,          /* a refused body is read so far, then the connection is closed */
+    OPEN_BODY_LIMIT = 64 << 10, /* of routes that need no identity */
+    HEADER_LIMIT = 16 << 10,    /* request line and headers */
+    IDLE_MS = 60000,            /* libmicrohttpd's own limit of silence, IDLE_TIMEOUT_S */
+    DISCARD_FACTOR = 4,         /* a refused body is read so far, then the connection is closed */
 };
 
 static const char *header(struct MHD_Connection *connection, const char *name)
@@ -56,14 +58,31 @@ static bool identify(struct http_exchange *exchange)
     if (exchange->route->access != ACCESS_AGENT) {
         if (read_bearer(exchange))
             return true;
-        exchange->is_unauthenticated = true;
+        if (!http_rate_check_failures(exchange))
+            return false;
+        exchange->is_stranger = exchange->is_unauthenticated = true;
         http_refuse(exchange, 401, "unauthenticated",
                     "This needs an API token: Authorization: Bearer <token>");
         return false;
     }
     if (http_peer_host(exchange->connection, exchange->request.host, exchange->serial, &err))
         return true;
+    exchange->is_stranger = true;
     http_refuse_error(exchange, &err);
+    return false;
+}
+
+static bool check_header_size(struct http_exchange *exchange)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    if (!info || info->header_size <= HEADER_LIMIT)
+        return true;
+    char text[80];
+    snprintf(text, sizeof text, "The request line and headers are larger than %d bytes",
+             HEADER_LIMIT);
+    http_refuse(exchange, 431, "header-too-large", text);
+    http_count_refusal(exchange->server, REFUSAL_HEADER);
     return false;
 }
 
@@ -123,6 +142,7 @@ static struct http_exchange *exchange_new(const struct http_listener *listener,
     exchange->request.method = exchange->method;
     exchange->request.path = exchange->path;
     exchange->request.connection = exchange;
+    exchange->address = http_connection_address(connection);
     pthread_mutex_lock(&exchange->server->lock);
     exchange->server->open++;
     pthread_mutex_unlock(&exchange->server->lock);
@@ -182,9 +202,26 @@ static void log_access(const struct http_exchange *exchange)
     log_write(is_routine(exchange) ? LOG_DEBUG : LOG_INFO, "%s %.200s %d %lld us%s%s",
               exchange->method, exchange->path, exchange->answer.status,
               (long long)(clock_monotonic_us() - exchange->started_us),
-              request->token_name[0] ? " token " : "", request->token_name);
+              request->token.name[0] ? " token " : "", request->token.name);
     log_context_request(NULL);
     log_context_host(NULL);
+}
+
+/* Refusals cost their sender nothing, so they must not fill the log. */
+static bool is_logged(struct http_exchange *exchange)
+{
+    struct http_server *server = exchange->server;
+    int status = exchange->answer.status, wait_s = 0;
+    if (status != 401 && status != 403 && status != 429 && status != 431)
+        return true;
+    if (!limit_take(&server->refusal_log, 1, clock_monotonic_us(), &wait_s)) {
+        server->unlogged++;
+        return false;
+    }
+    uint64_t unlogged = atomic_exchange(&server->unlogged, 0);
+    if (unlogged)
+        log_warning("%llu refused requests were not logged", (unsigned long long)unlogged);
+    return true;
 }
 
 static enum MHD_Result send_answer(struct http_exchange *exchange)
@@ -203,7 +240,9 @@ static enum MHD_Result send_answer(struct http_exchange *exchange)
     MHD_destroy_response(response);
     exchange->state = HTTP_READY;
     http_count_answer(exchange);
-    log_access(exchange);
+    http_rate_answered(exchange);
+    if (is_logged(exchange))
+        log_access(exchange);
     return result;
 }
 
@@ -214,9 +253,10 @@ static enum MHD_Result begin(const struct http_listener *listener,
 {
     struct http_exchange *exchange = exchange_new(listener, connection, method, path);
     *state = exchange;
+    http_connection_expect(connection, exchange->server->body_ms);
     find_route(exchange);
-    if (exchange->route)
-        (void)identify(exchange); /* a refusal is in the answer */
+    if (check_header_size(exchange) && exchange->route && identify(exchange))
+        (void)http_rate_check(exchange); /* each refusal is in the answer */
     buffer_init(&exchange->body, body_limit(exchange));
     if (announced_bytes(exchange) <= body_limit(exchange))
         return MHD_YES;
@@ -227,8 +267,7 @@ static enum MHD_Result begin(const struct http_listener *listener,
 static enum MHD_Result receive(struct http_exchange *exchange, const char *data, size_t *size)
 {
     exchange->received += *size;
-    bool is_slow = clock_monotonic_us() - exchange->started_us > BODY_TIME_US;
-    if (is_slow || exchange->received > DISCARD_FACTOR * body_limit(exchange))
+    if (exchange->received > DISCARD_FACTOR * body_limit(exchange))
         return MHD_NO;
     struct error err;
     if (!exchange->answer.status && !buffer_append(&exchange->body, data, *size, &err))
@@ -252,6 +291,7 @@ static enum MHD_Result hand_over(struct http_exchange *exchange)
     exchange->request.body = exchange->body.data ? exchange->body.data : "";
     exchange->request.body_size = exchange->body.size;
     exchange->state = HTTP_WAITING;
+    http_connection_expect(exchange->connection, 0);
     MHD_suspend_connection(exchange->connection);
     pthread_mutex_lock(&server->lock);
     http_enqueue(exchange);
@@ -278,13 +318,15 @@ void http_on_completed(void *listener, struct MHD_Connection *connection, void *
                        enum MHD_RequestTerminationCode why)
 {
     (void)listener;
-    (void)connection;
     (void)why;
     struct http_exchange *exchange = *state;
     if (!exchange)
         return;
     *state = NULL;
     struct http_server *server = exchange->server;
+    http_connection_expect(connection, server->header_ms ? server->header_ms + IDLE_MS : 0);
+    token_done(&exchange->request.token);
+    audit_change_done(&exchange->request.change);
     buffer_done(&exchange->body);
     explicit_bzero(exchange->bearer, sizeof exchange->bearer);
     free(exchange->answer.body);

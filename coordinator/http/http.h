@@ -5,6 +5,9 @@
 
 #include "base/error.h"
 #include "base/uuid.h"
+#include "coordinator/security/audit.h"
+#include "coordinator/security/limits.h"
+#include "coordinator/security/token.h"
 
 #include <jansson.h>
 #include <stdint.h>
@@ -21,6 +24,15 @@ enum http_access {
     ACCESS_AGENT, /* agent port, host certificate that is not revoked */
 };
 
+/* What a token that is limited to pools may do with a route. Any other token is not limited. */
+enum http_scope {
+    SCOPE_NONE,      /* no token is asked for */
+    SCOPE_WHOLE,     /* nothing: the route concerns all pools */
+    SCOPE_SHARED,    /* all of it: what it shows belongs to no pool */
+    SCOPE_OBJECTS,   /* the handler gives token.scope to the statements that find objects */
+    SCOPE_MIGRATION, /* {id} is a migration: GET when one of its pools is in scope, else both */
+};
+
 struct http_request {
     const char *id; /* request id, also in the answer's header and the log */
     const char *method, *path;
@@ -28,10 +40,17 @@ struct http_request {
     size_t body_size;
     char parameters[4][129]; /* the {...} parts of the route's path, in order */
     char host[UUID_SIZE];    /* ACCESS_AGENT: who calls */
-    char token_name[129];    /* others: the token's name, "" when open */
-    struct db *db;    /* a connection for this call of the handler; NULL when plain or open */
+    struct token token;      /* others: whose token it is, an empty name when open */
+    struct db *db;    /* a connection for this call of the handler; NULL when plain or open. With a
+                         token and no GET it is inside a transaction, which is committed together
+                         with the audit row of what http_audit was told, or rolled back */
     void *connection; /* for http_query */
+    struct audit_change change;
 };
+/* Tells what this request changed, once, with JSON of the object before and after without any
+ * secret (NULL = not there). A handler that changed something and did not tell fails. */
+void http_audit(struct http_request *request, const char *kind, const char *id, const char *before,
+                const char *after);
 /* Query parameter by name, NULL when absent. Borrowed. */
 const char *http_query(const struct http_request *request, const char *name);
 /* ERROR_INVALID naming the parameter when the query holds one that is not in `allowed`
@@ -61,6 +80,7 @@ struct http_route {
     const char *path; /* "/v1/migrations/{id}/cancel" */
     enum http_access access;
     http_handler *handler;
+    enum http_scope scope;
 };
 
 /* RFC 9457. Status by code: INVALID 400, REFUSED 403, NOT_FOUND 404, CONFLICT 409, NO_SPACE 507,
@@ -75,7 +95,9 @@ struct http_config {
     const char *agent_address;
     int agent_port;
     const char *server_certificate, *server_key, *ca; /* PEM texts */
+    const char *api_certificate, *api_key;            /* of the API port; NULL = the same */
     size_t api_body_limit, agent_body_limit;          /* bytes */
+    struct limits limits;
     int threads; /* that run handlers: so many for each port, and one for plain routes */
 };
 /* Database connections that handlers can hold at once. */
@@ -100,3 +122,16 @@ struct http_count {
 typedef void http_count_visit(void *context, const struct http_count *count);
 void http_each_count(struct http_server *server, http_count_visit *visit, void *context);
 int http_parked(struct http_server *server);
+
+/* What was refused before it reached a handler. */
+enum http_refusal {
+    REFUSAL_CONNECTIONS, /* there are too many */
+    REFUSAL_ADDRESS,     /* too many of them from one address */
+    REFUSAL_SLOW,        /* handshake, headers or body took too long */
+    REFUSAL_HEADER,      /* headers too large */
+    REFUSAL_RATE,        /* a token or host asks too often */
+    REFUSAL_FAILURES,    /* an address fails too often */
+    REFUSALS
+};
+extern const char *const http_refusal_names[];
+uint64_t http_refused(struct http_server *server, enum http_refusal why);

@@ -1,14 +1,11 @@
-/* Lanes and their workers: who calls, a database connection, the handler, the answer. */
+/* Lanes and their workers: a database connection, who calls, the handler, the answer. */
 #include "coordinator/http/server.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "coordinator/db/db.h"
-#include "coordinator/security/certificate.h"
-#include "coordinator/security/token.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -33,41 +30,6 @@ void http_enqueue(struct http_exchange *exchange)
     pthread_cond_signal(&lane->has_work);
 }
 
-static bool check_token(struct http_exchange *exchange, struct db *db)
-{
-    struct token token;
-    struct error err;
-    if (!token_find(db, exchange->bearer, &token, &err)) {
-        exchange->is_unauthenticated = err.code == ERROR_REFUSED;
-        if (exchange->is_unauthenticated)
-            http_refuse(exchange, 401, "unauthenticated", err.text);
-        else
-            http_refuse_error(exchange, &err);
-        return false;
-    }
-    snprintf(exchange->request.token_name, sizeof exchange->request.token_name, "%s", token.name);
-    enum token_role needed = exchange->route->access == ACCESS_VIEWER     ? TOKEN_VIEWER
-                             : exchange->route->access == ACCESS_OPERATOR ? TOKEN_OPERATOR
-                                                                          : TOKEN_ADMIN;
-    if (token.role >= needed)
-        return true;
-    error_set(&err, ERROR_REFUSED, "this needs the role %s, the token has %s",
-              token_role_names[needed], token_role_names[token.role]);
-    http_refuse_error(exchange, &err);
-    return false;
-}
-
-static bool check_caller(struct http_exchange *exchange, struct db *db)
-{
-    struct error err;
-    if (exchange->route->access != ACCESS_AGENT)
-        return check_token(exchange, db);
-    if (certificate_check(db, exchange->request.host, exchange->serial, &err))
-        return true;
-    http_refuse_error(exchange, &err);
-    return false;
-}
-
 /* Calls the handler; a failure is in the answer. The connection is given back before parking. */
 static void call_handler(struct http_exchange *exchange)
 {
@@ -79,12 +41,12 @@ static void call_handler(struct http_exchange *exchange)
             http_refuse(exchange, 503, "unreachable", "The database is not available now");
             return;
         }
-        if (!check_caller(exchange, db))
+        if (!http_check_caller(exchange, db))
             return;
     }
     exchange->request.db = db;
-    bool is_answered = exchange->route->handler(exchange->server->context, &exchange->request,
-                                                exchange->is_last_call, &exchange->answer, &err);
+    bool is_answered = http_is_change(exchange->route) ? http_run_audited(exchange, &err)
+                                                       : http_run_handler(exchange, &err);
     exchange->request.db = NULL;
     if (!is_answered)
         http_refuse_error(exchange, &err);

@@ -21,6 +21,38 @@ static const struct json_field listen_fields[] = {
     {0},
 };
 
+static const struct json_field tls_fields[] = {
+    JSON_TEXT("certificate", coordinator_tls, certificate, 1, CONFIG_PATH, true),
+    JSON_TEXT("key", coordinator_tls, key, 1, CONFIG_PATH, true),
+    {0},
+};
+
+static const struct limits default_limits = {
+    .requests_per_s = 500,
+    .request_burst = 1000,
+    .failures_per_minute = 300,
+    .failure_burst = 50,
+    .connections = 1024,
+    .connections_per_address = 512,
+    .agent_connections = 4096,
+    .header_s = 20,
+    .body_s = 60,
+};
+
+static const struct json_field limits_fields[] = {
+    JSON_INT("requests_per_s", limits, requests_per_s, 1, 100000, false),
+    JSON_INT("request_burst", limits, request_burst, 1, 1000000, false),
+    JSON_INT("failures_per_minute", limits, failures_per_minute, 1, 1000000, false),
+    JSON_INT("failure_burst", limits, failure_burst, 1, 1000000, false),
+    JSON_INT("connections", limits, connections, 1, LIMITS_CONNECTIONS, false),
+    JSON_INT("connections_per_address", limits, connections_per_address, 1, LIMITS_CONNECTIONS,
+             false),
+    JSON_INT("agent_connections", limits, agent_connections, 1, LIMITS_CONNECTIONS, false),
+    JSON_INT("header_s", limits, header_s, 1, 3600, false),
+    JSON_INT("body_s", limits, body_s, 1, 3600, false),
+    {0},
+};
+
 static const struct json_field config_fields[] = {
     JSON_TEXT("database", coordinator_config, database, 1, 2048, true),
     JSON_TEXT("state_directory", coordinator_config, state_directory, 1, CONFIG_PATH, true),
@@ -29,6 +61,8 @@ static const struct json_field config_fields[] = {
     JSON_OBJECT("api", coordinator_config, api, listen_fields, false),
     JSON_OBJECT("agents", coordinator_config, agents, listen_fields, false),
     JSON_TEXTS("names", coordinator_config, names, CONFIG_NAMES, false),
+    JSON_OBJECT("tls", coordinator_config, tls, tls_fields, false),
+    JSON_OBJECT("limits", coordinator_config, limits, limits_fields, false),
     JSON_INT("host_lost_after_s", coordinator_config, host_lost_after_s, 5, 86400, false),
     {0},
 };
@@ -61,7 +95,7 @@ bool coordinator_config_read(const char *path, struct coordinator_config *config
 {
     auto_free char *text = NULL;
     size_t size = 0;
-    struct coordinator_config read = {0};
+    struct coordinator_config read = {.limits = default_limits};
     if (!file_read(path, CONFIG_SIZE, &text, &size, err))
         return error_prefix(err, "configuration");
     if (!json_decode_text(text, size, config_fields, &read, err))

@@ -110,13 +110,16 @@ static const char sql_list[] =
     BODY("$4") " WHERE ($1::uuid IS NULL OR m.sequence <"
                "  (SELECT a.sequence FROM migration a WHERE a.id = $1))"
                " AND ($3::text IS NULL OR m.state = $3 OR ($3 = 'active' AND m.ended_at IS NULL))"
+               " AND ($5::uuid[] IS NULL OR m.source_pool_id = ANY ($5)"
+               "  OR m.destination_pool_id = ANY ($5))"
                " ORDER BY m.sequence DESC LIMIT $2";
 
 bool migration_store_list(struct db *db, const struct page *page, const char *state,
                           int host_lost_after_s, char **text, struct error *err)
 {
     struct db_text seconds = db_int(host_lost_after_s);
-    return page_query(db, sql_list, page, 2, (const char *[]){state, seconds.text}, text, err);
+    return page_query(db, sql_list, page, 3, (const char *[]){state, seconds.text, page->scope},
+                      text, err);
 }
 
 static const char sql_show[] = BODY("$2") " WHERE m.id = $1";

@@ -7,7 +7,7 @@ from crosspool_test import shell
 from crosspool_test.contract import Contract
 
 CONTRACT = Contract()
-ROUTE = re.compile(r'\{"([A-Z]+)", "([^"]+)", ACCESS_([A-Z]+), (\w+)\}')
+ROUTE = re.compile(r'\{"([A-Z]+)", "([^"]+)", ACCESS_([A-Z]+), (\w+), SCOPE_\w+\}')
 ROUTES = {(method, path): access for method, path, access, _ in
           ROUTE.findall((shell.ROOT / "coordinator/api/routes.c").read_text())}
 
@@ -61,7 +61,7 @@ def test_path_parameters_and_bodies_are_declared(route):
     names = [CONTRACT.resolve(parameter)["name"] for parameter in operation.get("parameters", [])
              if CONTRACT.resolve(parameter)["in"] == "path"]
     assert names == re.findall(r"{(\w+)}", path)
-    needs_body = method in ("POST", "PUT") and not path.endswith("/cancel")
+    needs_body = method in ("POST", "PUT") and not path.endswith(("/cancel", "/revoke"))
     assert ("requestBody" in operation) == needs_body
     assert ("413" in operation["responses"]) == needs_body
 
@@ -142,14 +142,14 @@ def test_answers_fit_the_contract(admin, coordinator, host):
     assert report.status == 204, report.text
     admin.post("/v1/mapping-sets", example_of("POST", "/v1/mapping-sets"))
     names = {"/v1/pools/{id}": "A", "/v1/hosts/{id}": "a1", "/v1/vms/{id}": "g1",
-             "/v1/mapping-sets/{id}": "a-to-b"}
+             "/v1/mapping-sets/{id}": "a-to-b", "/v1/tokens/{id}": "admin"}
     for method, path in CONTRACT.operations:
         if method != "GET" or path == "/v1/migrations/{id}":
             continue
         answer = check(method, path, admin.request(method, path.replace("{id}", names.get(path, ""))))
         assert answer.status == 200, f"{path}: {answer.text}"
         if path in ("/v1/pools", "/v1/hosts", "/v1/networks", "/v1/srs", "/v1/vms",
-                    "/v1/mapping-sets"):
+                    "/v1/mapping-sets", "/v1/tokens", "/v1/audit"):
             assert answer.json()["items"], f"{path} has nothing to check"
 
 

@@ -165,6 +165,55 @@ Test(db, commits_and_rolls_back)
     db_give(db);
 }
 
+/* n of the rows that stay. */
+static int64_t kept(struct db *db)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    cr_assert(db_query(db, "SELECT coalesce(sum(n), 0) AS n FROM kept", 0, NULL, &rows, &err), "%s",
+              err.text);
+    return db_value_int(rows, 0, "n");
+}
+
+Test(db, an_inner_transaction_ends_alone_and_counts_with_the_outer_one)
+{
+    auto_db struct db *db = take_one();
+    must(db, "CREATE TEMP TABLE kept (n int)");
+    cr_assert(db_begin(db, &err));
+    must(db, "INSERT INTO kept VALUES (1)");
+    cr_assert(db_begin(db, &err));
+    must(db, "INSERT INTO kept VALUES (10)");
+    cr_assert(!db_query(db, "SELECT 1/0", 0, NULL, NULL, &err));
+    cr_assert(!db_commit(db, &err));
+    db_rollback(db);
+    cr_assert(db_begin(db, &err));
+    must(db, "INSERT INTO kept VALUES (100)");
+    cr_assert(db_commit(db, &err), "%s", err.text);
+    cr_assert_eq(kept(db), 101);
+    cr_assert(db_commit(db, &err), "%s", err.text);
+    cr_assert_eq(kept(db), 101);
+    cr_assert(db_begin(db, &err));
+    cr_assert(db_begin(db, &err));
+    must(db, "DELETE FROM kept");
+    cr_assert(db_commit(db, &err));
+    db_rollback(db);
+    cr_assert_eq(kept(db), 101);
+}
+
+Test(db, a_transaction_knows_whether_it_changed_anything)
+{
+    auto_db struct db *db = take_one();
+    must(db, "CREATE TEMP TABLE kept (n int)");
+    bool has_changed = true;
+    cr_assert(db_begin(db, &err));
+    cr_assert_eq(kept(db), 0);
+    cr_assert(db_has_changed(db, &has_changed, &err));
+    cr_assert_not(has_changed);
+    must(db, "INSERT INTO kept VALUES (1)");
+    cr_assert(db_has_changed(db, &has_changed, &err));
+    cr_assert(has_changed);
+    db_rollback(db);
+}
+
 Test(db, a_connection_given_back_has_no_transaction)
 {
     struct db *db = take_one();
