@@ -2,6 +2,14 @@
 #include "coordinator/api/api.h"
 #include "coordinator/api/handlers.h"
 
+/* A migration as it is shown: its own row, progress and steps, and the names and the silence of its
+ * hosts. */
+static const char *const of_migration[] = {"migration {}", "migration *", "host", "pool", NULL};
+static const char *const of_migrations[] = {"migration", "host", "pool", NULL};
+
+/* Most rows need no more than the first four members. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 /* clang-format off */
 const struct http_route api_routes[] = {
     {"GET", "/healthz", ACCESS_PLAIN, api_health},
@@ -24,13 +32,13 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/mapping-sets", ACCESS_VIEWER, api_mapping_sets_list},
     {"POST", "/v1/mapping-sets", ACCESS_OPERATOR, api_mapping_sets_create},
     {"GET", "/v1/mapping-sets/{id}", ACCESS_VIEWER, api_mapping_sets_show},
-    {"PUT", "/v1/mapping-sets/{id}", ACCESS_OPERATOR, api_mapping_sets_replace},
-    {"DELETE", "/v1/mapping-sets/{id}", ACCESS_OPERATOR, api_mapping_sets_remove},
+    {"PUT", "/v1/mapping-sets/{id}", ACCESS_OPERATOR, api_mapping_sets_replace, .current = api_mapping_sets_current},
+    {"DELETE", "/v1/mapping-sets/{id}", ACCESS_OPERATOR, api_mapping_sets_remove, .current = api_mapping_sets_current},
 
     {"POST", "/v1/migrations", ACCESS_OPERATOR, api_migrations_create},
-    {"GET", "/v1/migrations", ACCESS_VIEWER, api_migrations_list},
-    {"GET", "/v1/migrations/{id}", ACCESS_VIEWER, api_migrations_show},
-    {"POST", "/v1/migrations/{id}/cancel", ACCESS_OPERATOR, api_migrations_cancel},
+    {"GET", "/v1/migrations", ACCESS_VIEWER, api_migrations_list, .topics = of_migrations},
+    {"GET", "/v1/migrations/{id}", ACCESS_VIEWER, api_migrations_show, .topics = of_migration},
+    {"POST", "/v1/migrations/{id}/cancel", ACCESS_OPERATOR, api_migrations_cancel, .current = api_migrations_current},
     {"GET", "/v1/leftovers", ACCESS_VIEWER, api_leftovers_list},
 
     {"POST", "/agent/v1/enrol", ACCESS_OPEN, api_agent_enrol},
@@ -39,4 +47,5 @@ const struct http_route api_routes[] = {
     {"POST", "/agent/v1/poll", ACCESS_AGENT, api_agent_poll},
 };
 /* clang-format on */
+#pragma GCC diagnostic pop
 const size_t api_route_count = sizeof api_routes / sizeof *api_routes;

@@ -140,6 +140,7 @@ bool db_take(struct db_pool *pool, int timeout_ms, struct db **out, struct error
         db_give(place);
         return false;
     }
+    db_forget_changes(place);
     *out = place;
     return true;
 }
@@ -149,7 +150,8 @@ void db_give(struct db *db)
     if (!db)
         return;
     if (db->connection && PQtransactionStatus(db->connection) != PQTRANS_IDLE)
-        db_rollback(db);
+        db_rollback_all(db);
+    db->is_outer = db->is_inside = false;
     struct db_pool *pool = db->pool;
     pthread_mutex_lock(&pool->lock);
     db->used_at_ms = clock_monotonic_ms();

@@ -124,10 +124,24 @@ bool db_execute(struct db *db, const char *sql, struct error *err)
 
 bool db_begin(struct db *db, struct error *err)
 {
-    return db_execute(db, "BEGIN", err);
+    if (!db->is_outer)
+        return db_execute(db, "BEGIN", err);
+    db->is_inside = db_execute(db, "SAVEPOINT inside", err);
+    return db->is_inside;
 }
 
 bool db_commit(struct db *db, struct error *err)
+{
+    if (db->is_outer) {
+        if (!db_execute(db, "RELEASE SAVEPOINT inside", err))
+            return false;
+        db->is_inside = false;
+        return true;
+    }
+    return db_commit_all(db, err);
+}
+
+bool db_commit_all(struct db *db, struct error *err)
 {
     if (!db->connection)
         return refuse_lost(err);
@@ -144,11 +158,26 @@ bool db_commit(struct db *db, struct error *err)
                                      "it was rolled back");
 }
 
-void db_rollback(struct db *db)
+static void take_back(struct db *db, const char *sql)
 {
     struct error ignored;
-    if (db->connection && !db_execute(db, "ROLLBACK", &ignored) && db->connection)
+    if (db->connection && !db_execute(db, sql, &ignored) && db->connection)
         db_disconnect(db); /* closing it rolls back for certain */
+}
+
+void db_rollback(struct db *db)
+{
+    if (!db->is_outer)
+        take_back(db, "ROLLBACK");
+    else if (db->is_inside)
+        take_back(db, "ROLLBACK TO SAVEPOINT inside; RELEASE SAVEPOINT inside");
+    db->is_inside = false;
+}
+
+void db_rollback_all(struct db *db)
+{
+    take_back(db, "ROLLBACK");
+    db->is_outer = db->is_inside = false;
 }
 
 struct db_text db_int(int64_t value)

@@ -48,6 +48,8 @@ struct http_answer {
     int park_ms;              /* > 0: answer later: when http_wake(key) is called or after park_ms
                                  the handler is called again with is_last_call true at the end */
     char park_key[UUID_SIZE];
+    int64_t keep_ms; /* of a route with topics: > 0 when time alone makes the answer wrong after
+                        that; 0: only a change does */
 };
 /* Takes the reference. */
 void http_answer_json(struct http_answer *answer, int status, json_t *value);
@@ -61,6 +63,13 @@ struct http_route {
     const char *path; /* "/v1/migrations/{id}/cancel" */
     enum http_access access;
     http_handler *handler;
+    /* What an If-Match is compared with: answers as GET of the object would, and locks the object
+     * until the transaction ends. NULL: the operation takes no If-Match. */
+    http_handler *current;
+    /* What the answer of a GET is made of, so that it can be kept in memory (NULL-terminated, at most
+     * FRESHNESS_TOPICS): topics that the schema's triggers tell, "{}" is the first parameter. NULL:
+     * it is asked for each time. */
+    const char *const *topics;
 };
 
 /* RFC 9457. Status by code: INVALID 400, REFUSED 403, NOT_FOUND 404, CONFLICT 409, NO_SPACE 507,
@@ -76,6 +85,7 @@ struct http_config {
     int agent_port;
     const char *server_certificate, *server_key, *ca; /* PEM texts */
     size_t api_body_limit, agent_body_limit;          /* bytes */
+    size_t poll_cache_bytes;                          /* for answers kept in memory */
     int threads; /* that run handlers: so many for each port, and one for plain routes */
 };
 /* Database connections that handlers can hold at once. */
@@ -91,6 +101,12 @@ void http_stop(struct http_server *server, int grace_ms);
 /* Calls the handlers of requests parked under this key again; "" = all. Coalesced, any thread. */
 void http_wake(struct http_server *server, const char *key);
 
+/* Something of this topic changed in the database ("" = all): what is kept of it is forgotten. */
+void http_changed(struct http_server *server, const char *topic);
+/* All changes that were committed before that moment of the monotonic clock were given to
+ * http_changed; 0: they are not told any more. Nothing is answered from memory otherwise. */
+void http_heard(struct http_server *server, int64_t until_ms);
+
 /* What was answered since the start, for metrics. `path` is the route's, "" for no route. */
 struct http_count {
     const char *method, *path;
@@ -100,3 +116,7 @@ struct http_count {
 typedef void http_count_visit(void *context, const struct http_count *count);
 void http_each_count(struct http_server *server, http_count_visit *visit, void *context);
 int http_parked(struct http_server *server);
+/* Answers from memory, and SQL statements of requests, since the start; bytes kept now. */
+uint64_t http_from_memory(struct http_server *server);
+uint64_t http_statements(struct http_server *server);
+size_t http_kept_bytes(struct http_server *server);

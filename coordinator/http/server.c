@@ -17,6 +17,9 @@ static void server_free(struct http_server *server)
     pthread_mutex_destroy(&server->lock);
     free(server->wakes);
     free(server->counts);
+    answer_cache_free(server->answers);
+    token_cache_free(server->tokens);
+    freshness_free(server->freshness);
     free(server);
 }
 
@@ -49,6 +52,9 @@ static struct http_server *server_new(const struct http_config *config,
         pthread_cond_init(&server->lanes[i].has_work, NULL);
     }
     http_count_start(server);
+    server->freshness = freshness_new();
+    server->tokens = token_cache_new(server->freshness);
+    server->answers = answer_cache_new(server->freshness, config->poll_cache_bytes);
     return server;
 }
 

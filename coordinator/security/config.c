@@ -13,6 +13,7 @@ enum {
     DEFAULT_API_PORT = 8443,
     DEFAULT_AGENT_PORT = 8444,
     DEFAULT_HOST_LOST_AFTER_S = 60,
+    DEFAULT_POLL_CACHE_BYTES = 64 << 20,
 };
 
 static const struct json_field listen_fields[] = {
@@ -30,6 +31,7 @@ static const struct json_field config_fields[] = {
     JSON_OBJECT("agents", coordinator_config, agents, listen_fields, false),
     JSON_TEXTS("names", coordinator_config, names, CONFIG_NAMES, false),
     JSON_INT("host_lost_after_s", coordinator_config, host_lost_after_s, 5, 86400, false),
+    JSON_UINT64("poll_cache_bytes", coordinator_config, poll_cache_bytes, 1, UINT32_MAX, false),
     {0},
 };
 
@@ -73,6 +75,8 @@ bool coordinator_config_read(const char *path, struct coordinator_config *config
     default_names(&read.names);
     if (!read.host_lost_after_s)
         read.host_lost_after_s = DEFAULT_HOST_LOST_AFTER_S;
+    if (!read.poll_cache_bytes)
+        read.poll_cache_bytes = DEFAULT_POLL_CACHE_BYTES;
     *config = read;
     return true;
 }

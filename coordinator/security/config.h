@@ -17,6 +17,7 @@ struct coordinator_config {
     struct coordinator_listen agents;
     struct json_array names; /* char *: DNS names and IP addresses of the server certificate */
     int host_lost_after_s;
+    uint64_t poll_cache_bytes; /* for answers kept in memory */
 };
 
 /* ERROR_INVALID names the file, the JSON pointer and what was expected. Free with

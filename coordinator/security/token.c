@@ -56,7 +56,7 @@ bool token_revoke(struct db *db, const char *name, struct error *err)
 bool token_find(struct db *db, const char *text, struct token *token, struct error *err)
 {
     static const char sql[] =
-        "SELECT name, role FROM api_token WHERE hash = $1 AND revoked_at IS NULL";
+        "SELECT id, name, role FROM api_token WHERE hash = $1 AND revoked_at IS NULL";
     char hash[65];
     x509_sha256_hex(text, strlen(text), hash);
     auto_db_rows struct db_rows *rows = NULL;
@@ -67,6 +67,7 @@ bool token_find(struct db *db, const char *text, struct token *token, struct err
     struct token found = {0};
     if (!token_role_parse(db_value(rows, 0, "role"), &found.role, err))
         return false;
+    snprintf(found.id, sizeof found.id, "%s", db_value(rows, 0, "id"));
     snprintf(found.name, sizeof found.name, "%s", db_value(rows, 0, "name"));
     *token = found;
     return true;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/uuid.h"
 
 struct db;
 
@@ -12,6 +13,7 @@ bool token_role_parse(const char *word, enum token_role *role, struct error *err
 #define TOKEN_TEXT_SIZE 69 /* "cpt_", 64 hex digits, NUL */
 
 struct token {
+    char id[UUID_SIZE];
     char name[129];
     enum token_role role;
 };

@@ -274,7 +274,8 @@ Test(db, the_listener_hears_and_says_when_it_may_have_missed_something)
     static const char *const channels[] = {"Odd channel", NULL};
     struct heard heard = {0};
     struct db_listener *listener = NULL;
-    cr_assert(db_listener_open(&listener, conninfo(), channels, on_wake, &heard, &err), "%s",
+    const struct db_listening listening = {.channels = channels, .on_wake = on_wake, .context = &heard};
+    cr_assert(db_listener_open(&listener, conninfo(), &listening, &err), "%s",
               err.text);
     struct db *db = take_one();
     must(db, "SELECT pg_notify('Odd channel', 'h1')");
