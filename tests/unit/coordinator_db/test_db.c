@@ -281,7 +281,8 @@ Test(db, the_listener_hears_and_says_when_it_may_have_missed_something)
     must(db, "SELECT pg_notify('Odd channel', 'h1')");
     wait_count(&heard.named, 1);
     cr_assert_eq(atomic_load(&heard.lost), 0);
-    must(db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'");
+    must(db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+             "WHERE application_name LIKE '%listener'");
     wait_count(&heard.lost, 1);
     must(db, "SELECT pg_notify('Odd channel', 'h1')");
     wait_count(&heard.named, 2);
