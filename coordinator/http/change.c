@@ -3,6 +3,7 @@
  * of them. */
 #include "coordinator/http/server.h"
 
+#include "base/failpoint.h"
 #include "coordinator/db/db.h"
 
 /* Fills the answer; a failure is a problem document. */
@@ -34,7 +35,13 @@ static bool change(struct http_exchange *exchange, struct db *db, const char *ke
         return true;
     if (exchange->answer.status >= 400 && !db_outer_undo(db, err))
         return false;
-    return (!key || http_key_keep(exchange, db, key, err)) && db_outer_commit(db, err);
+    if (key && !http_key_keep(exchange, db, key, err))
+        return false;
+    failpoint_pass("http.change-done");
+    if (!db_outer_commit(db, err))
+        return false;
+    failpoint_pass("http.change-committed");
+    return true;
 }
 
 void http_call(struct http_exchange *exchange, struct db *db)

@@ -7,6 +7,7 @@ import pytest
 from crosspool_test.contract import Contract
 
 from test_http import problem
+from test_migration import World
 from test_openapi import example_of
 
 TAG = re.compile(r'"[0-9a-f]{32}"')
@@ -95,6 +96,28 @@ def test_of_two_changes_of_the_same_one_comes_first(coordinator, admin):
             return change(api, "PUT", tag, body(name, f"lan-{number}"), path).status
         with concurrent.futures.ThreadPoolExecutor(4) as threads:
             assert sorted(threads.map(put, range(4))) == [200, 412, 412, 412]
+
+
+def test_a_cancel_of_what_is_still_the_same(coordinator, admin, tmp_path):
+    world = World(coordinator, admin, tmp_path)
+    path = f"/v1/migrations/{world.create()}"
+    seen = admin.request("GET", path).headers["ETag"]
+    world.b1.finish("prepare")
+    problem(change(admin, "POST", seen, None, f"{path}/cancel"), 412, "precondition-failed")
+    assert admin.get(path)["state"] == "transferring"
+    now = admin.request("GET", path).headers["ETag"]
+    assert change(admin, "POST", now, None, f"{path}/cancel").status == 202
+    assert admin.get(path)["state"] == "aborting"
+
+
+def test_a_refusal_by_a_condition_is_remembered_under_a_key(admin, tmp_path, coordinator):
+    world = World(coordinator, admin, tmp_path)
+    path = f"/v1/migrations/{world.create()}/cancel"
+    for _ in range(2):
+        answer = change(admin, "POST", '"x"', None, path, **{"Idempotency-Key": "k"})
+        problem_type = answer.json()["type"]
+        assert (answer.status, problem_type) == (412, "urn:crosspool:problem:precondition-failed")
+    assert answer.headers["Idempotency-Replayed"] == "true"
 
 
 def test_a_condition_where_none_is_taken_is_an_error(coordinator, admin):

@@ -9,6 +9,7 @@ import pytest
 from crosspool_test import shell
 
 from test_http import problem
+from test_migration import World
 from test_two_coordinators import pair  # noqa: F401  (a fixture)
 
 KEY = "job 17/a"
@@ -168,6 +169,40 @@ def test_a_coordinator_that_dies_meanwhile_leaves_the_key_free(coordinator, admi
         return answers[-1].status != 409
     shell.wait_for("the key to be free", is_done, 20)
     assert answers[-1].status == 201 and pools(coordinator) == ["A"]
+
+
+@pytest.mark.parametrize("moment, is_replayed", [("done", None), ("committed", "true")])
+def test_killed_before_its_answer_it_is_done_once(coordinator, admin, moment, is_replayed):
+    coordinator.set_failpoint(f"http.change-{moment}", "kill")
+    with pytest.raises((OSError, http.client.HTTPException)):
+        post(admin, "/v1/pools", {"name": "A"})
+    coordinator.clear_failpoint(f"http.change-{moment}")
+    assert pools(coordinator) == (["A"] if is_replayed else [])
+    coordinator.start()
+    answer = post(admin, "/v1/pools", {"name": "A"})
+    assert answer.status == 201 and answer.headers["Location"].startswith("/v1/pools/")
+    assert answer.headers["Idempotency-Replayed"] == is_replayed
+    assert pools(coordinator) == ["A"]
+
+
+def test_a_migration_under_a_key(coordinator, admin, tmp_path):
+    world = World(coordinator, admin, tmp_path)
+    first = post(admin, "/v1/migrations", world.request())
+    assert first.status == 202 and int(first.headers["Retry-After"]) > 0
+    migration = first.json()["id"]
+    assert first.headers["Location"] == f"/v1/migrations/{migration}"
+    world.b1.finish("prepare")
+    same(first, post(admin, "/v1/migrations", world.request()))
+    assert world.state(migration) == "transferring"
+    assert coordinator.query("SELECT count(*), count(*) FILTER (WHERE state = 'transferring')"
+                             " FROM migration") == [["1", "1"]]
+    blocked = post(admin, "/v1/migrations", world.request(), "again")
+    assert problem(blocked, 409, "conflict")["blockers"]
+    cancelled = post(admin, f"/v1/migrations/{migration}/cancel", b"", "cancel")
+    assert (cancelled.status, cancelled.headers["Location"]) == (202, first.headers["Location"])
+    assert world.state(migration) == "aborting"
+    same(cancelled, post(admin, f"/v1/migrations/{migration}/cancel", b"", "cancel"))
+    same(blocked, post(admin, "/v1/migrations", world.request(), "again"))
 
 
 def test_many_at_once_are_done_once(pair):  # noqa: F811
