@@ -49,8 +49,8 @@ static const struct json_field create_fields[] = {
 enum {
     STALL_LIMIT_DEFAULT_MS = 2000,
     PARALLEL_DISKS_DEFAULT = 1,
-    RETRY_AFTER_S = 1,    /* progress is reported about once a second */
-    LIST_KEEP_MS = 1000,  /* any host of a list can fall silent */
+    RETRY_AFTER_S = 1,   /* progress is reported about once a second */
+    LIST_KEEP_MS = 1000, /* any host of a list can fall silent */
 };
 
 /* The request with its names looked up. */

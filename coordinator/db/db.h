@@ -35,8 +35,8 @@ bool db_outer_commit(struct db *db, struct error *err) must_check;
 /* Nothing happens when there is none. */
 void db_outer_rollback(struct db *db);
 
-/* What the connection has changed since db_take, as the triggers of the schema tell it (topics, each
- * once); "" when it was too much to name. Told before the commit. */
+/* What the connection has changed since db_take, as the triggers of the schema tell it (topics,
+ * each once); "" when it was too much to name. Told before the commit. */
 typedef void db_change_visit(void *context, const char *topic);
 void db_each_change(struct db *db, db_change_visit *visit, void *context);
 

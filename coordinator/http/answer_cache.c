@@ -34,8 +34,8 @@ struct answer_cache {
     struct entry *buckets[BUCKETS];
 };
 
-struct kept_answer *kept_answer_new(char *body, const char *etag,
-                                    const struct freshness_mark *mark, int64_t until_ms)
+struct kept_answer *kept_answer_new(char *body, const char *etag, const struct freshness_mark *mark,
+                                    int64_t until_ms)
 {
     struct counted_answer *counted = memory_alloc(sizeof *counted);
     counted->answer = (struct kept_answer){

@@ -16,8 +16,8 @@ struct kept_answer {
     int64_t until_ms; /* monotonic; 0: as long as nothing changes */
 };
 /* Takes the body. */
-struct kept_answer *kept_answer_new(char *body, const char *etag,
-                                    const struct freshness_mark *mark, int64_t until_ms);
+struct kept_answer *kept_answer_new(char *body, const char *etag, const struct freshness_mark *mark,
+                                    int64_t until_ms);
 void kept_answer_free(void *answer); /* gives one use back; also for libmicrohttpd */
 
 struct answer_cache;

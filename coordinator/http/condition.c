@@ -63,8 +63,8 @@ static bool read_current(struct http_exchange *exchange, char etag[HTTP_ETAG_SIZ
                          struct error *err)
 {
     struct http_answer now = {0};
-    bool is_read = exchange->route->current(exchange->server->context, &exchange->request, true,
-                                            &now, err);
+    bool is_read =
+        exchange->route->current(exchange->server->context, &exchange->request, true, &now, err);
     if (is_read)
         http_etag(now.body ? now.body : "", etag);
     free(now.body);

@@ -10,7 +10,8 @@ enum { HTTP_STATUSES = sizeof counted / sizeof *counted };
 
 void http_count_start(struct http_server *server)
 {
-    server->counts = memory_array((server->route_count + 1) * HTTP_STATUSES, sizeof *server->counts);
+    server->counts =
+        memory_array((server->route_count + 1) * HTTP_STATUSES, sizeof *server->counts);
 }
 
 void http_count_answer(struct http_exchange *exchange)

@@ -88,8 +88,7 @@ bool freshness_holds(struct freshness *freshness, const struct freshness_mark *m
 {
     pthread_mutex_lock(&freshness->lock);
     bool holds = mark->generation && freshness->heard_ms &&
-                 now_ms - freshness->heard_ms <= FRESHNESS_MS &&
-                 freshness->all <= mark->generation;
+                 now_ms - freshness->heard_ms <= FRESHNESS_MS && freshness->all <= mark->generation;
     for (int i = 0; holds && i < mark->count; i++)
         holds = freshness->slots[mark->slots[i]] <= mark->generation;
     pthread_mutex_unlock(&freshness->lock);

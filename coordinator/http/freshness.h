@@ -19,7 +19,8 @@ void freshness_free(struct freshness *freshness);
 
 /* 0 while nothing may be kept. */
 uint64_t freshness_generation(struct freshness *freshness);
-/* Says that `topic` changed, and its first word ("migration" of "migration 17"); "" is everything. */
+/* Says that `topic` changed, and its first word ("migration" of "migration 17"); "" is everything.
+ */
 void freshness_changed(struct freshness *freshness, const char *topic);
 /* Everything that was committed before this moment of the monotonic clock has been told; 0: the
  * listener is away. */

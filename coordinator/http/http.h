@@ -66,9 +66,9 @@ struct http_route {
     /* What an If-Match is compared with: answers as GET of the object would, and locks the object
      * until the transaction ends. NULL: the operation takes no If-Match. */
     http_handler *current;
-    /* What the answer of a GET is made of, so that it can be kept in memory (NULL-terminated, at most
-     * FRESHNESS_TOPICS): topics that the schema's triggers tell, "{}" is the first parameter. NULL:
-     * it is asked for each time. */
+    /* What the answer of a GET is made of, so that it can be kept in memory (NULL-terminated, at
+     * most FRESHNESS_TOPICS): topics that the schema's triggers tell, "{}" is the first parameter.
+     * NULL: it is asked for each time. */
     const char *const *topics;
 };
 

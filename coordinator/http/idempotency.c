@@ -1,9 +1,9 @@
 /* Idempotency-Key: a POST that is repeated under its key is done once and answered the same.
  *
  * The answer is written in the transaction of the change itself (change.c), so there is no moment
- * at which one of them is there without the other. While a request runs, its key is an advisory lock
- * of that transaction: whoever repeats it meanwhile, at any coordinator, is told so at once, and a
- * coordinator that dies loses the lock with its connection, so no key can stay taken.
+ * at which one of them is there without the other. While a request runs, its key is an advisory
+ * lock of that transaction: whoever repeats it meanwhile, at any coordinator, is told so at once,
+ * and a coordinator that dies loses the lock with its connection, so no key can stay taken.
  *
  * Answers may hold secrets that are shown once. They are sealed with the caller's token, which the
  * database does not have, and so is the digest of the request. */
@@ -59,9 +59,10 @@ bool http_key_read(struct http_exchange *exchange, const char **key, struct erro
         return true;
     size_t length = strlen(search.found);
     if (search.count > 1 || length < 1 || length > KEY_LONGEST || !is_printable(search.found))
-        return error_set(err, ERROR_INVALID,
-                         "header Idempotency-Key: expected once, 1 to %d printable ASCII characters",
-                         KEY_LONGEST);
+        return error_set(
+            err, ERROR_INVALID,
+            "header Idempotency-Key: expected once, 1 to %d printable ASCII characters",
+            KEY_LONGEST);
     *key = search.found;
     return true;
 }

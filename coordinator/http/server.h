@@ -36,20 +36,20 @@ struct http_exchange {
     char *method, *path;
     char bearer[129];
     struct token token; /* who the bearer is, once it was looked up */
-    char serial[65]; /* of the client certificate */
+    char serial[65];    /* of the client certificate */
     struct buffer body;
     size_t received;
     struct http_answer answer;
     struct kept_answer *kept; /* holds the body instead of `answer` */
     bool is_kept_sent;        /* its use is the response's now */
     char etag[HTTP_ETAG_SIZE];
-    char content_type[64];   /* of a repeated answer */
-    bool is_replayed;        /* the answer of an earlier request with the same key */
-    bool is_from_memory;     /* no handler was called */
+    char content_type[64];     /* of a repeated answer */
+    bool is_replayed;          /* the answer of an earlier request with the same key */
+    bool is_from_memory;       /* no handler was called */
     uint64_t fresh_generation; /* before the database was asked */
     int64_t read_ms;           /* when that was */
-    char allow[64];          /* Allow header of a 405 */
-    bool is_unauthenticated; /* adds WWW-Authenticate */
+    char allow[64];            /* Allow header of a 405 */
+    bool is_unauthenticated;   /* adds WWW-Authenticate */
     enum http_state state;
     int64_t started_us;
     int64_t queued_ms;

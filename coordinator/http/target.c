@@ -24,8 +24,7 @@ static enum MHD_Result add_parameter(void *context, enum MHD_ValueKind kind, con
 bool http_target(const struct http_exchange *exchange, struct buffer *out, struct error *err)
 {
     struct target target = {.out = out, .err = err};
-    target.is_good =
-        buffer_printf(out, err, "%zu:%s", strlen(exchange->path), exchange->path);
+    target.is_good = buffer_printf(out, err, "%zu:%s", strlen(exchange->path), exchange->path);
     if (target.is_good)
         (void)MHD_get_connection_values(exchange->connection, MHD_GET_ARGUMENT_KIND, add_parameter,
                                         &target);

@@ -50,8 +50,8 @@ bool token_cache_find(struct token_cache *cache, const char hash[65], int64_t no
 {
     pthread_mutex_lock(&cache->lock);
     const struct slot *slot = slot_of(cache, hash);
-    bool is_found = strcmp(slot->hash, hash) == 0 &&
-                    freshness_holds(cache->freshness, &slot->mark, now_ms);
+    bool is_found =
+        strcmp(slot->hash, hash) == 0 && freshness_holds(cache->freshness, &slot->mark, now_ms);
     if (is_found)
         *token = slot->token;
     pthread_mutex_unlock(&cache->lock);

@@ -32,7 +32,7 @@ struct scheduler {
     int64_t listening_since_ms;
     int64_t last_sweep_ms;
     int64_t last_expiry_ms; /* when answers that are kept for their keys were looked through */
-    bool has_failed; /* the last sweep; logged once until one succeeds */
+    bool has_failed;        /* the last sweep; logged once until one succeeds */
 };
 
 static bool start_queued(struct scheduler *scheduler, struct db *db, struct error *err)

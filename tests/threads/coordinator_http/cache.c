@@ -1,5 +1,5 @@
-/* The cache of answers against changes at any moment: a reader that saw a change announced never gets
- * an answer from before it, and every answer is freed once. */
+/* The cache of answers against changes at any moment: a reader that saw a change announced never
+ * gets an answer from before it, and every answer is freed once. */
 #include "base/clock.h"
 #include "base/memory.h"
 #include "coordinator/http/answer_cache.h"

@@ -274,9 +274,9 @@ Test(db, the_listener_hears_and_says_when_it_may_have_missed_something)
     static const char *const channels[] = {"Odd channel", NULL};
     struct heard heard = {0};
     struct db_listener *listener = NULL;
-    const struct db_listening listening = {.channels = channels, .on_wake = on_wake, .context = &heard};
-    cr_assert(db_listener_open(&listener, conninfo(), &listening, &err), "%s",
-              err.text);
+    const struct db_listening listening = {
+        .channels = channels, .on_wake = on_wake, .context = &heard};
+    cr_assert(db_listener_open(&listener, conninfo(), &listening, &err), "%s", err.text);
     struct db *db = take_one();
     must(db, "SELECT pg_notify('Odd channel', 'h1')");
     wait_count(&heard.named, 1);
