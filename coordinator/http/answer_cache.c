@@ -1,6 +1,7 @@
 /* A hash table with a list by last use; see answer_cache.h. */
 #include "coordinator/http/answer_cache.h"
 
+#include "base/fnv.h"
 #include "base/memory.h"
 
 #include <pthread.h>
@@ -63,13 +64,9 @@ struct answer_cache *answer_cache_new(struct freshness *freshness, size_t bytes)
     return cache;
 }
 
-/* FNV-1a, 32 bits (Fowler, Noll, Vo). */
 static struct entry **bucket_of(struct answer_cache *cache, const char *key)
 {
-    uint32_t hash = 2166136261U;
-    for (const char *p = key; *p; p++)
-        hash = (hash ^ (unsigned char)*p) * 16777619U;
-    return &cache->buckets[hash % BUCKETS];
+    return &cache->buckets[fnv_hash(key, strlen(key)) % BUCKETS];
 }
 
 /* The place that points to the entry of this key, or to NULL. */

@@ -2,6 +2,7 @@
  * at the database, never a stale answer. */
 #include "coordinator/http/freshness.h"
 
+#include "base/fnv.h"
 #include "base/memory.h"
 
 #include <assert.h>
@@ -43,13 +44,9 @@ uint64_t freshness_generation(struct freshness *freshness)
     return generation;
 }
 
-/* FNV-1a, 32 bits (Fowler, Noll, Vo). */
 static uint16_t slot_of(const char *topic, size_t length)
 {
-    uint32_t hash = 2166136261U;
-    for (size_t i = 0; i < length; i++)
-        hash = (hash ^ (unsigned char)topic[i]) * 16777619U;
-    return (uint16_t)(hash % SLOTS);
+    return (uint16_t)(fnv_hash(topic, length) % SLOTS);
 }
 
 void freshness_changed(struct freshness *freshness, const char *topic)
