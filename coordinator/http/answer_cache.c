@@ -4,6 +4,7 @@
 #include "base/fnv.h"
 #include "base/memory.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -95,6 +96,7 @@ static void use(struct answer_cache *cache, struct entry *entry)
 static void drop(struct answer_cache *cache, struct entry **place)
 {
     struct entry *entry = *place;
+    assert(entry);
     *place = entry->next_in_bucket;
     unlink_use(cache, entry);
     cache->bytes -= entry->bytes;
