@@ -46,8 +46,20 @@ static void wake_host(void *context, const char *host)
 
 static void on_notification(void *context, const char *channel, const char *payload)
 {
-    (void)channel;
-    wake_host(context, payload);
+    struct coordinator *coordinator = context;
+    struct http_server *server = atomic_load(&coordinator->wakeable);
+    if (strcmp(channel, "host_steps") == 0)
+        wake_host(context, payload);
+    else if (server)
+        http_changed(server, payload);
+}
+
+static void on_heard(void *context, int64_t until_ms)
+{
+    struct coordinator *coordinator = context;
+    struct http_server *server = atomic_load(&coordinator->wakeable);
+    if (server)
+        http_heard(server, until_ms);
 }
 
 static bool migrate(struct coordinator *coordinator, struct error *err)
@@ -75,6 +87,7 @@ static bool start_http(struct coordinator *coordinator, struct error *err)
         .api_body_limit = LIMIT_BODY,
         .agent_body_limit = LIMIT_MESSAGE,
         .limits = config->limits,
+        .poll_cache_bytes = config->poll_cache_bytes,
         .threads = THREADS,
     };
     coordinator->api.ca = &coordinator->ca;
@@ -90,9 +103,13 @@ static bool start_http(struct coordinator *coordinator, struct error *err)
 
 static bool start(struct coordinator *coordinator, struct error *err)
 {
-    static const char *const channels[] = {"host_steps", NULL};
+    static const char *const channels[] = {"host_steps", "resource_changed", NULL};
     const struct coordinator_config *config = coordinator->config;
     const struct scheduler_config scheduling = {.host_lost_after_s = config->host_lost_after_s};
+    const struct db_listening listening = {.channels = channels,
+                                           .on_wake = on_notification,
+                                           .on_heard = on_heard,
+                                           .context = coordinator};
     return ca_load(&coordinator->ca, config->state_directory, err) &&
            (!config->tls.certificate || tls_pair_load(&coordinator->tls, &config->tls, err)) &&
            db_pool_open(&coordinator->pool, config->database,
@@ -101,8 +118,7 @@ static bool start(struct coordinator *coordinator, struct error *err)
            scheduler_start(&coordinator->scheduler, coordinator->pool, &scheduling, wake_host,
                            coordinator, err) &&
            start_http(coordinator, err) &&
-           db_listener_open(&coordinator->listener, config->database, channels, on_notification,
-                            coordinator, err);
+           db_listener_open(&coordinator->listener, config->database, &listening, err);
 }
 
 /* Who wakes ends before what is woken; the pool goes last. */

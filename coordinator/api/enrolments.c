@@ -55,6 +55,7 @@ bool api_enrolments_create(void *context, struct http_request *request, bool is_
     http_answer_json(answer, 201,
                      json_pack("{s:s, s:s, s:s}", "host", made.host, "token", made.token,
                                "expires_at", made.expires_at));
+    snprintf(answer->location, sizeof answer->location, "/v1/hosts/%s", made.host);
     return true;
 }
 

@@ -35,12 +35,14 @@ http_handler api_mapping_sets_create;
 http_handler api_mapping_sets_show;
 http_handler api_mapping_sets_replace;
 http_handler api_mapping_sets_remove;
+http_handler api_mapping_sets_current; /* for If-Match */
 
 /* migrations.c, leftovers.c */
 http_handler api_migrations_create;
 http_handler api_migrations_list;
 http_handler api_migrations_show;
 http_handler api_migrations_cancel;
+http_handler api_migrations_current; /* for If-Match */
 http_handler api_leftovers_list;
 
 /* tokens.c, audit.c */

@@ -66,6 +66,16 @@ bool api_mapping_sets_show(void *context, struct http_request *request, bool is_
     return find(request, id, err) && mapping_set_show(request->db, id, &answer->body, err);
 }
 
+bool api_mapping_sets_current(void *context, struct http_request *request, bool is_last_call,
+                              struct http_answer *answer, struct error *err)
+{
+    (void)context;
+    (void)is_last_call;
+    char id[UUID_SIZE];
+    return find(request, id, err) && mapping_set_lock(request->db, id, err) &&
+           mapping_set_show(request->db, id, &answer->body, err);
+}
+
 bool api_mapping_sets_create(void *context, struct http_request *request, bool is_last_call,
                              struct http_answer *answer, struct error *err)
 {

@@ -4,6 +4,7 @@
 
 #include "base/buffer.h"
 #include "base/x509.h"
+#include "coordinator/db/db.h"
 #include "coordinator/security/ca.h"
 #include "coordinator/security/config.h"
 #include "coordinator/security/tls_pair.h"
@@ -51,6 +52,17 @@ static void add_requests(struct page_text *out, const struct api_context *api)
     http_each_count(api->http, add_request, out);
     add_head(out, "crosspool_http_parked", "gauge", "Requests parked until something happens.");
     add(out, "crosspool_http_parked %d\n", http_parked(api->http));
+    add_head(out, "crosspool_http_from_memory_total", "counter",
+             "Answers to polls of what had not changed, given from memory.");
+    add(out, "crosspool_http_from_memory_total %" PRIu64 "\n", http_from_memory(api->http));
+    add_head(out, "crosspool_http_kept_bytes", "gauge", "Memory used by answers kept for polls.");
+    add(out, "crosspool_http_kept_bytes %zu\n", http_kept_bytes(api->http));
+    add_head(out, "crosspool_http_sql_statements_total", "counter",
+             "SQL statements of requests that have ended.");
+    add(out, "crosspool_http_sql_statements_total %" PRIu64 "\n", http_statements(api->http));
+    add_head(out, "crosspool_sql_statements_total", "counter",
+             "SQL statements of the whole process.");
+    add(out, "crosspool_sql_statements_total %" PRIu64 "\n", db_statements_total());
 }
 
 static void add_census(void *context, const char *kind, const char *state, int64_t count)

@@ -46,7 +46,12 @@ static const struct json_field create_fields[] = {
     JSON_INT("parallel_disks", create_request, parallel_disks, 1, LIMIT_DISKS, false),
     {0},
 };
-enum { STALL_LIMIT_DEFAULT_MS = 2000, PARALLEL_DISKS_DEFAULT = 1 };
+enum {
+    STALL_LIMIT_DEFAULT_MS = 2000,
+    PARALLEL_DISKS_DEFAULT = 1,
+    RETRY_AFTER_S = 1,   /* progress is reported about once a second */
+    LIST_KEEP_MS = 1000, /* any host of a list can fall silent */
+};
 
 /* The request with its names looked up. */
 struct creation {
@@ -197,6 +202,14 @@ static void answer_blocked(const struct http_request *request, const struct admi
     answer->content_type = "application/problem+json";
 }
 
+/* What was asked for goes on; Location says where, Retry-After when it is worth a look. */
+static void answer_accepted(const char *id, struct http_answer *answer)
+{
+    answer->status = 202;
+    answer->retry_after_s = RETRY_AFTER_S;
+    snprintf(answer->location, sizeof answer->location, "/v1/migrations/%s", id);
+}
+
 static bool answer_created(const struct api_context *api, struct http_request *request,
                            const char *id, struct http_answer *answer, struct error *err)
 {
@@ -206,8 +219,7 @@ static bool answer_created(const struct api_context *api, struct http_request *r
     if (!migration_store_show(request->db, id, api->config->host_lost_after_s, &answer->body, err))
         return false;
     http_audit(request, "migration", id, NULL, answer->body);
-    answer->status = 202;
-    snprintf(answer->location, sizeof answer->location, "/v1/migrations/%s", id);
+    answer_accepted(id, answer);
     return true;
 }
 
@@ -272,6 +284,7 @@ bool api_migrations_list(void *context, struct http_request *request, bool is_la
     (void)is_last_call;
     struct page page;
     const char *state = NULL;
+    answer->keep_ms = LIST_KEEP_MS;
     return api_page(request, more, &page, err) && read_state(request, &state, err) &&
            migration_store_list(request->db, &page, state, api->config->host_lost_after_s,
                                 &answer->body, err);
@@ -294,8 +307,19 @@ bool api_migrations_show(void *context, struct http_request *request, bool is_la
     const struct api_context *api = context;
     (void)is_last_call;
     return check_id(request, err) &&
+           migration_store_steady_ms(request->db, request->parameters[0],
+                                     api->config->host_lost_after_s, &answer->keep_ms, err) &&
            migration_store_show(request->db, request->parameters[0], api->config->host_lost_after_s,
                                 &answer->body, err);
+}
+
+bool api_migrations_current(void *context, struct http_request *request, bool is_last_call,
+                            struct http_answer *answer, struct error *err)
+{
+    const char *id = request->parameters[0];
+    auto_migration_row struct migration_row row = {0};
+    return check_id(request, err) && migration_store_lock(request->db, id, &row, err) &&
+           api_migrations_show(context, request, is_last_call, answer, err);
 }
 
 bool api_migrations_cancel(void *context, struct http_request *request, bool is_last_call,
@@ -318,7 +342,7 @@ bool api_migrations_cancel(void *context, struct http_request *request, bool is_
                          id);
     }
     log_info("migration %s: cancelled by %s", id, request->token.name);
-    answer->status = 202;
+    answer_accepted(id, answer);
     if (!migration_store_show(request->db, id, host_lost_after_s, &answer->body, err))
         return false;
     http_audit(request, "migration", id, before, answer->body);

@@ -2,6 +2,14 @@
 #include "coordinator/api/api.h"
 #include "coordinator/api/handlers.h"
 
+/* A migration as it is shown: its own row, progress and steps, and the names and the silence of its
+ * hosts. */
+static const char *const of_migration[] = {"migration {}", "migration *", "host", "pool", NULL};
+static const char *const of_migrations[] = {"migration", "host", "pool", NULL};
+
+/* Most rows need no more than the first four members. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 /* clang-format off */
 const struct http_route api_routes[] = {
     {"GET", "/healthz", ACCESS_PLAIN, api_health, SCOPE_NONE},
@@ -25,13 +33,13 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/mapping-sets", ACCESS_VIEWER, api_mapping_sets_list, SCOPE_SHARED},
     {"POST", "/v1/mapping-sets", ACCESS_OPERATOR, api_mapping_sets_create, SCOPE_WHOLE},
     {"GET", "/v1/mapping-sets/{id}", ACCESS_VIEWER, api_mapping_sets_show, SCOPE_SHARED},
-    {"PUT", "/v1/mapping-sets/{id}", ACCESS_OPERATOR, api_mapping_sets_replace, SCOPE_WHOLE},
-    {"DELETE", "/v1/mapping-sets/{id}", ACCESS_OPERATOR, api_mapping_sets_remove, SCOPE_WHOLE},
+    {"PUT", "/v1/mapping-sets/{id}", ACCESS_OPERATOR, api_mapping_sets_replace, SCOPE_WHOLE, .current = api_mapping_sets_current},
+    {"DELETE", "/v1/mapping-sets/{id}", ACCESS_OPERATOR, api_mapping_sets_remove, SCOPE_WHOLE, .current = api_mapping_sets_current},
 
     {"POST", "/v1/migrations", ACCESS_OPERATOR, api_migrations_create, SCOPE_OBJECTS},
-    {"GET", "/v1/migrations", ACCESS_VIEWER, api_migrations_list, SCOPE_OBJECTS},
-    {"GET", "/v1/migrations/{id}", ACCESS_VIEWER, api_migrations_show, SCOPE_MIGRATION},
-    {"POST", "/v1/migrations/{id}/cancel", ACCESS_OPERATOR, api_migrations_cancel, SCOPE_MIGRATION},
+    {"GET", "/v1/migrations", ACCESS_VIEWER, api_migrations_list, SCOPE_OBJECTS, .topics = of_migrations},
+    {"GET", "/v1/migrations/{id}", ACCESS_VIEWER, api_migrations_show, SCOPE_MIGRATION, .topics = of_migration},
+    {"POST", "/v1/migrations/{id}/cancel", ACCESS_OPERATOR, api_migrations_cancel, SCOPE_MIGRATION, .current = api_migrations_current},
     {"GET", "/v1/leftovers", ACCESS_VIEWER, api_leftovers_list, SCOPE_OBJECTS},
 
     {"GET", "/v1/tokens", ACCESS_ADMIN, api_tokens_list, SCOPE_WHOLE},
@@ -46,4 +54,5 @@ const struct http_route api_routes[] = {
     {"POST", "/agent/v1/poll", ACCESS_AGENT, api_agent_poll, SCOPE_NONE},
 };
 /* clang-format on */
+#pragma GCC diagnostic pop
 const size_t api_route_count = sizeof api_routes / sizeof *api_routes;

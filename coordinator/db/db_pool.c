@@ -140,6 +140,7 @@ bool db_take(struct db_pool *pool, int timeout_ms, struct db **out, struct error
         db_give(place);
         return false;
     }
+    db_forget_changes(place);
     *out = place;
     return true;
 }

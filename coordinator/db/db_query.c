@@ -175,6 +175,14 @@ void db_rollback(struct db *db)
         db_disconnect(db); /* closing it rolls back for certain */
 }
 
+void db_rollback_all(struct db *db)
+{
+    if (db->depth > 1)
+        db->depth = 1;
+    if (db->depth > 0)
+        db_rollback(db);
+}
+
 bool db_has_changed(struct db *db, bool *has_changed, struct error *err)
 {
     static const char sql[] = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL AS has_changed";

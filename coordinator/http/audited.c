@@ -1,15 +1,9 @@
-/* Changes by tokens: the handler and the audit row of what it did are one transaction. */
+/* Changes by tokens: the audit row of what a handler did, in the transaction of it. */
 #include "coordinator/http/server.h"
 
 #include "coordinator/db/db.h"
 
 #include <stdio.h>
-
-bool http_run_handler(struct http_exchange *exchange, struct error *err)
-{
-    return exchange->route->handler(exchange->server->context, &exchange->request,
-                                    exchange->is_last_call, &exchange->answer, err);
-}
 
 static bool write_row(struct http_exchange *exchange, struct error *err)
 {
@@ -26,9 +20,7 @@ static bool write_row(struct http_exchange *exchange, struct error *err)
     return audit_write(request->db, &actor, &request->change, err);
 }
 
-/* Inside the transaction of the handler's change: the row of what it told. A handler that answered
- * without telling has changed nothing. */
-static bool keep_row(struct http_exchange *exchange, struct error *err)
+bool http_audit_keep(struct http_exchange *exchange, struct error *err)
 {
     bool has_changed = false;
     if (exchange->request.change.kind)
@@ -37,19 +29,4 @@ static bool keep_row(struct http_exchange *exchange, struct error *err)
         return false;
     return !has_changed ||
            error_set(err, ERROR_INTERNAL, "a change without a row of the audit log");
-}
-
-/* An answer that refuses keeps nothing. */
-bool http_run_audited(struct http_exchange *exchange, struct error *err)
-{
-    struct db *db = exchange->request.db;
-    audit_change_done(&exchange->request.change);
-    if (!db_begin(db, err))
-        return false;
-    bool is_answered = http_run_handler(exchange, err);
-    if (is_answered && exchange->answer.status < 400)
-        is_answered = keep_row(exchange, err) && db_commit(db, err);
-    if (!is_answered || exchange->answer.status >= 400)
-        db_rollback(db);
-    return is_answered;
 }

@@ -1,19 +1,13 @@
 /* Who calls, and may he: tokens with their role and scope, certificates of hosts. */
 #include "coordinator/http/server.h"
 
+#include "base/x509.h"
 #include "coordinator/security/certificate.h"
 #include "coordinator/security/scope.h"
 
-static enum token_role role_of(enum http_access access)
-{
-    return access == ACCESS_VIEWER     ? TOKEN_VIEWER
-           : access == ACCESS_OPERATOR ? TOKEN_OPERATOR
-                                       : TOKEN_ADMIN;
-}
-
 static bool check_role(const struct http_exchange *exchange, struct error *err)
 {
-    enum token_role has = exchange->request.token.role, needed = role_of(exchange->route->access);
+    enum token_role has = exchange->request.token.role, needed = http_role_of(exchange->route);
     return has >= needed ||
            error_set(err, ERROR_REFUSED, "this needs the role %s, the token has %s",
                      token_role_names[needed], token_role_names[has]);
@@ -40,12 +34,24 @@ static bool check_scope(const struct http_exchange *exchange, struct db *db, str
                      "this concerns all pools, and the token is limited to some");
 }
 
-static bool check_token(struct http_exchange *exchange, struct db *db)
+/* Kept for the polls that come after. */
+static bool find_token(struct http_exchange *exchange, struct db *db, struct error *err)
 {
     struct token *token = &exchange->request.token;
-    struct error err;
+    char hash[65];
     token_done(token); /* of the call before, when it was parked */
-    if (!token_find(db, exchange->bearer, token, &err)) {
+    if (!token_find(db, exchange->bearer, token, err))
+        return false;
+    x509_sha256_hex(exchange->bearer, strlen(exchange->bearer), hash);
+    token_cache_keep(exchange->server->tokens, hash, token, exchange->read_ms,
+                     exchange->fresh_generation);
+    return true;
+}
+
+static bool check_token(struct http_exchange *exchange, struct db *db)
+{
+    struct error err;
+    if (!find_token(exchange, db, &err)) {
         exchange->is_stranger = exchange->is_unauthenticated = err.code == ERROR_REFUSED;
         if (exchange->is_unauthenticated)
             http_refuse(exchange, 401, "unauthenticated", err.text);

@@ -17,15 +17,15 @@ enum {
     DISCARD_FACTOR = 4,         /* a refused body is read so far, then the connection is closed */
 };
 
-static const char *header(struct MHD_Connection *connection, const char *name)
+const char *http_header(const struct http_exchange *exchange, const char *name)
 {
-    return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+    return MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, name);
 }
 
 /* The caller's request id when it is short and plain, else one of ours. */
 static void choose_id(struct http_exchange *exchange)
 {
-    const char *given = header(exchange->connection, "X-Request-Id");
+    const char *given = http_header(exchange, "X-Request-Id");
     size_t length = given ? strlen(given) : 0;
     size_t plain = length ? strspn(given, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                           "0123456789._-")
@@ -39,7 +39,7 @@ static void choose_id(struct http_exchange *exchange)
 static bool read_bearer(struct http_exchange *exchange)
 {
     static const char scheme[] = "Bearer ";
-    const char *value = header(exchange->connection, MHD_HTTP_HEADER_AUTHORIZATION);
+    const char *value = http_header(exchange, MHD_HTTP_HEADER_AUTHORIZATION);
     if (!value || strncasecmp(value, scheme, sizeof scheme - 1) != 0)
         return false;
     value += sizeof scheme - 1;
@@ -107,7 +107,7 @@ static size_t body_limit(const struct http_exchange *exchange)
 
 static uint64_t announced_bytes(const struct http_exchange *exchange)
 {
-    const char *length = header(exchange->connection, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    const char *length = http_header(exchange, MHD_HTTP_HEADER_CONTENT_LENGTH);
     return length ? strtoull(length, NULL, 10) : 0;
 }
 
@@ -115,7 +115,7 @@ static uint64_t announced_bytes(const struct http_exchange *exchange)
  * with what is unread thrown away at the close, would be lost in a reset. */
 static bool is_answered_before_body(const struct http_exchange *exchange)
 {
-    const char *expect = header(exchange->connection, MHD_HTTP_HEADER_EXPECT);
+    const char *expect = http_header(exchange, MHD_HTTP_HEADER_EXPECT);
     return expect || announced_bytes(exchange) > DISCARD_FACTOR * body_limit(exchange);
 }
 
@@ -170,14 +170,17 @@ static void add_headers(const struct http_exchange *exchange, struct MHD_Respons
     if (answer->retry_after_s > 0)
         snprintf(seconds, sizeof seconds, "%d", answer->retry_after_s);
     add_header(response, "X-Request-Id", exchange->id);
-    add_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    add_header(response, MHD_HTTP_HEADER_CACHE_CONTROL,
+               exchange->etag[0] ? "private, no-cache" : "no-store");
+    add_header(response, MHD_HTTP_HEADER_ETAG, exchange->etag);
+    add_header(response, "Idempotency-Replayed", exchange->is_replayed ? "true" : "");
     add_header(response, "X-Content-Type-Options", "nosniff");
     add_header(response, MHD_HTTP_HEADER_LOCATION, answer->location);
     add_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
     add_header(response, MHD_HTTP_HEADER_ALLOW, exchange->allow);
     if (exchange->is_unauthenticated)
         add_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer realm=\"crosspool\"");
-    if (answer->body)
+    if ((answer->body || exchange->kept) && answer->status != 304)
         add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
                    answer->content_type ? answer->content_type : "application/json");
     if (is_stopping(exchange->server))
@@ -224,14 +227,29 @@ static bool is_logged(struct http_exchange *exchange)
     return true;
 }
 
+/* Of a kept answer the response has a use of its own, so the body is not copied. */
+static struct MHD_Response *make_response(struct http_exchange *exchange)
+{
+    const struct http_answer *answer = &exchange->answer;
+    if (answer->status == 304)
+        return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+    if (!exchange->kept)
+        return MHD_create_response_from_buffer(answer->body ? strlen(answer->body) : 0,
+                                               answer->body, MHD_RESPMEM_MUST_COPY);
+    struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback_cls(
+        exchange->kept->size, exchange->kept->body, kept_answer_free, exchange->kept);
+    if (response)
+        exchange->is_kept_sent = true;
+    return response;
+}
+
 static enum MHD_Result send_answer(struct http_exchange *exchange)
 {
     struct http_answer *answer = &exchange->answer;
     if (!answer->status)
         answer->status = 200;
-    size_t size = answer->body ? strlen(answer->body) : 0;
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(size, answer->body, MHD_RESPMEM_MUST_COPY);
+    http_check_not_modified(exchange);
+    struct MHD_Response *response = make_response(exchange);
     if (!response)
         return MHD_NO;
     add_headers(exchange, response);
@@ -241,7 +259,7 @@ static enum MHD_Result send_answer(struct http_exchange *exchange)
     exchange->state = HTTP_READY;
     http_count_answer(exchange);
     http_rate_answered(exchange);
-    if (is_logged(exchange))
+    if (!exchange->is_from_memory && is_logged(exchange))
         log_access(exchange);
     return result;
 }
@@ -311,6 +329,8 @@ enum MHD_Result http_on_request(void *listener, struct MHD_Connection *connectio
         return receive(exchange, data, size);
     if (exchange->state == HTTP_WAITING || exchange->answer.status)
         return send_answer(exchange);
+    if (http_poll_answer(exchange))
+        return send_answer(exchange);
     return hand_over(exchange);
 }
 
@@ -330,6 +350,8 @@ void http_on_completed(void *listener, struct MHD_Connection *connection, void *
     buffer_done(&exchange->body);
     explicit_bzero(exchange->bearer, sizeof exchange->bearer);
     free(exchange->answer.body);
+    if (!exchange->is_kept_sent)
+        kept_answer_free(exchange->kept);
     free(exchange->method);
     free(exchange->path);
     free(exchange);

@@ -67,6 +67,8 @@ struct http_answer {
     int park_ms;              /* > 0: answer later: when http_wake(key) is called or after park_ms
                                  the handler is called again with is_last_call true at the end */
     char park_key[UUID_SIZE];
+    int64_t keep_ms; /* of a route with topics: > 0 when time alone makes the answer wrong after
+                        that; 0: only a change does */
 };
 /* Takes the reference. */
 void http_answer_json(struct http_answer *answer, int status, json_t *value);
@@ -81,6 +83,13 @@ struct http_route {
     enum http_access access;
     http_handler *handler;
     enum http_scope scope;
+    /* What an If-Match is compared with: answers as GET of the object would, and locks the object
+     * until the transaction ends. NULL: the operation takes no If-Match. */
+    http_handler *current;
+    /* What the answer of a GET is made of, so that it can be kept in memory (NULL-terminated, at
+     * most FRESHNESS_TOPICS): topics that the schema's triggers tell, "{}" is the first parameter.
+     * NULL: it is asked for each time. */
+    const char *const *topics;
 };
 
 /* RFC 9457. Status by code: INVALID 400, REFUSED 403, NOT_FOUND 404, CONFLICT 409, NO_SPACE 507,
@@ -98,6 +107,7 @@ struct http_config {
     const char *api_certificate, *api_key;            /* of the API port; NULL = the same */
     size_t api_body_limit, agent_body_limit;          /* bytes */
     struct limits limits;
+    size_t poll_cache_bytes; /* for answers kept in memory */
     int threads; /* that run handlers: so many for each port, and one for plain routes */
 };
 /* Database connections that handlers can hold at once. */
@@ -112,6 +122,12 @@ bool http_start(struct http_server **out, const struct http_config *config,
 void http_stop(struct http_server *server, int grace_ms);
 /* Calls the handlers of requests parked under this key again; "" = all. Coalesced, any thread. */
 void http_wake(struct http_server *server, const char *key);
+
+/* Something of this topic changed in the database ("" = all): what is kept of it is forgotten. */
+void http_changed(struct http_server *server, const char *topic);
+/* All changes that were committed before that moment of the monotonic clock were given to
+ * http_changed; 0: they are not told any more. Nothing is answered from memory otherwise. */
+void http_heard(struct http_server *server, int64_t until_ms);
 
 /* What was answered since the start, for metrics. `path` is the route's, "" for no route. */
 struct http_count {
@@ -135,3 +151,7 @@ enum http_refusal {
 };
 extern const char *const http_refusal_names[];
 uint64_t http_refused(struct http_server *server, enum http_refusal why);
+/* Answers from memory, and SQL statements of requests, since the start; bytes kept now. */
+uint64_t http_from_memory(struct http_server *server);
+uint64_t http_statements(struct http_server *server);
+size_t http_kept_bytes(struct http_server *server);

@@ -24,6 +24,9 @@ static void server_free(struct http_server *server)
     limit_done(&server->refusal_log);
     free(server->wakes);
     free(server->counts);
+    answer_cache_free(server->answers);
+    token_cache_free(server->tokens);
+    freshness_free(server->freshness);
     free(server);
 }
 
@@ -71,6 +74,9 @@ static struct http_server *server_new(const struct http_config *config,
         pthread_cond_init(&server->lanes[i].has_work, NULL);
     }
     http_count_start(server);
+    server->freshness = freshness_new();
+    server->tokens = token_cache_new(server->freshness);
+    server->answers = answer_cache_new(server->freshness, config->poll_cache_bytes);
     return server;
 }
 

@@ -7,14 +7,18 @@
 #pragma once
 
 #include "base/buffer.h"
+#include "coordinator/http/answer_cache.h"
 #include "coordinator/http/http.h"
 #include "coordinator/http/limit.h"
+#include "coordinator/http/token_cache.h"
 
 #include <gnutls/gnutls.h>
 #include <microhttpd.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
+enum { HTTP_ETAG_SIZE = 36 };
 enum http_port { HTTP_API_PORT, HTTP_AGENT_PORT, HTTP_PORTS };
 enum http_lane_kind { LANE_API, LANE_AGENT, LANE_PLAIN, LANES };
 enum http_state {
@@ -38,9 +42,17 @@ struct http_exchange {
     struct buffer body;
     size_t received;
     struct http_answer answer;
-    char allow[64];          /* Allow header of a 405 */
-    bool is_unauthenticated; /* adds WWW-Authenticate */
-    bool is_stranger;        /* showed no identity that is known here */
+    struct kept_answer *kept; /* holds the body instead of `answer` */
+    bool is_kept_sent;        /* its use is the response's now */
+    char etag[HTTP_ETAG_SIZE];
+    char content_type[64];     /* of a repeated answer */
+    bool is_replayed;          /* the answer of an earlier request with the same key */
+    bool is_from_memory;       /* no handler was called */
+    uint64_t fresh_generation; /* before the database was asked */
+    int64_t read_ms;           /* when that was */
+    char allow[64];            /* Allow header of a 405 */
+    bool is_unauthenticated;   /* adds WWW-Authenticate */
+    bool is_stranger;          /* showed no identity that is known here */
     enum http_state state;
     int64_t started_us;
     int64_t queued_ms;
@@ -91,6 +103,11 @@ struct http_server {
     struct db_pool *pool;
     struct http_listener listeners[HTTP_PORTS];
     gnutls_typed_vdata_st client_purpose; /* what a client certificate must be good for */
+    struct freshness *freshness;
+    struct token_cache *tokens;
+    struct answer_cache *answers;
+    _Atomic uint64_t *counts; /* [route_count + 1][HTTP_STATUSES] */
+    _Atomic uint64_t from_memory, statements;
 
     struct limit callers, failures; /* by token or host; by address */
     struct limit refusal_log;
@@ -116,7 +133,6 @@ struct http_server {
     int running; /* suspended exchanges */
     int open;    /* exchanges that libmicrohttpd still knows */
     bool is_stopping, is_ended;
-    uint64_t *counts; /* [route_count + 1][HTTP_STATUSES] */
 };
 
 /* Nobody has to say who he is. */
@@ -130,6 +146,14 @@ static inline bool http_is_change(const struct http_route *route)
 {
     return !http_is_open(route) && route->access != ACCESS_AGENT &&
            strcmp(route->method, "GET") != 0;
+}
+
+/* Of a route that needs a token. */
+static inline enum token_role http_role_of(const struct http_route *route)
+{
+    return route->access == ACCESS_VIEWER     ? TOKEN_VIEWER
+           : route->access == ACCESS_OPERATOR ? TOKEN_OPERATOR
+                                              : TOKEN_ADMIN;
 }
 
 /* list.c */
@@ -146,6 +170,7 @@ void http_listen_stop(struct http_listener *listener);
 enum MHD_Result http_on_request(void *listener, struct MHD_Connection *connection, const char *url,
                                 const char *method, const char *version, const char *data,
                                 size_t *size, void **state);
+const char *http_header(const struct http_exchange *exchange, const char *name); /* NULL: none */
 void http_on_completed(void *listener, struct MHD_Connection *connection, void **state,
                        enum MHD_RequestTerminationCode why);
 
@@ -178,6 +203,41 @@ const struct http_route *http_route_find(const struct http_server *server, enum 
                                          const char *method, const char *path,
                                          char parameters[4][129], char allow[64]);
 
+/* target.c: appends what is asked for */
+bool http_target(const struct http_exchange *exchange, struct buffer *out,
+                 struct error *err) must_check;
+
+/* condition.c */
+void http_etag(const char *body, char out[HTTP_ETAG_SIZE]);
+/* Is the tag in the list of an If-Match or If-None-Match? */
+bool http_etag_is_in(const char *list, const char *etag, bool is_weak_good);
+bool http_is_read(const struct http_exchange *exchange);
+void http_tag_answer(struct http_exchange *exchange);
+void http_check_not_modified(struct http_exchange *exchange);
+/* False: the answer says why. In the transaction of the change. */
+bool http_check_match(struct http_exchange *exchange);
+
+/* idempotency.c */
+/* *key is NULL when there is none, or when the request takes none. */
+bool http_key_read(struct http_exchange *exchange, const char **key, struct error *err) must_check;
+/* *is_new: the request is to be done; else the answer is set. */
+bool http_key_take(struct http_exchange *exchange, struct db *db, const char *key, bool *is_new,
+                   struct error *err) must_check;
+/* Remembers the answer. */
+bool http_key_keep(struct http_exchange *exchange, struct db *db, const char *key,
+                   struct error *err) must_check;
+
+/* change.c: the handler, under the request's conditions; the answer is set, also on a failure */
+void http_call(struct http_exchange *exchange, struct db *db);
+
+/* poll.c */
+/* True: the answer is set, from memory. */
+bool http_poll_answer(struct http_exchange *exchange);
+/* Keeps the answer when its route may be polled. */
+void http_poll_keep(struct http_exchange *exchange);
+/* Forgets what the request has changed, so that its caller reads his own write. */
+void http_forget_changed(struct http_exchange *exchange, struct db *db);
+
 /* problem.c */
 void http_refuse(struct http_exchange *exchange, int status, const char *type, const char *detail);
 void http_refuse_error(struct http_exchange *exchange, const struct error *err);
@@ -185,9 +245,9 @@ void http_refuse_error(struct http_exchange *exchange, const struct error *err);
 /* caller.c: false with the refusal in the answer */
 bool http_check_caller(struct http_exchange *exchange, struct db *db) must_check;
 
-/* audited.c */
-bool http_run_handler(struct http_exchange *exchange, struct error *err) must_check;
-bool http_run_audited(struct http_exchange *exchange, struct error *err) must_check;
+/* audited.c: inside the transaction of the handler's change, the row of what it told. A handler
+ * that answered without telling has changed nothing. */
+bool http_audit_keep(struct http_exchange *exchange, struct error *err) must_check;
 
 /* worker.c */
 bool http_workers_start(struct http_server *server, int threads, struct error *err) must_check;

@@ -4,9 +4,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/x509.h"
 #include "coordinator/db/db.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     PLAIN_THREADS = 1,
@@ -30,28 +32,43 @@ void http_enqueue(struct http_exchange *exchange)
     pthread_cond_signal(&lane->has_work);
 }
 
+/* A connection for a caller who may call. False: the answer says why there is none. */
+static bool take(struct http_exchange *exchange, struct db **db)
+{
+    struct error err;
+    exchange->fresh_generation = freshness_generation(exchange->server->freshness);
+    exchange->read_ms = clock_monotonic_ms();
+    if (db_take(exchange->server->pool, TAKE_TIMEOUT_MS, db, &err))
+        return http_check_caller(exchange, *db);
+    log_warning("%s", err.text);
+    http_refuse(exchange, 503, "unreachable", "The database is not available now");
+    return false;
+}
+
 /* Calls the handler; a failure is in the answer. The connection is given back before parking. */
 static void call_handler(struct http_exchange *exchange)
 {
     auto_db struct db *db = NULL;
-    struct error err = {0};
-    if (!http_is_open(exchange->route)) {
-        if (!db_take(exchange->server->pool, TAKE_TIMEOUT_MS, &db, &err)) {
-            log_warning("%s", err.text);
-            http_refuse(exchange, 503, "unreachable", "The database is not available now");
-            return;
-        }
-        if (!http_check_caller(exchange, db))
-            return;
+    if (http_is_open(exchange->route) || take(exchange, &db)) {
+        exchange->request.db = db;
+        http_call(exchange, db);
+        exchange->request.db = NULL;
     }
-    exchange->request.db = db;
-    bool is_answered = http_is_change(exchange->route) ? http_run_audited(exchange, &err)
-                                                       : http_run_handler(exchange, &err);
-    exchange->request.db = NULL;
-    if (!is_answered)
-        http_refuse_error(exchange, &err);
-    else if (exchange->answer.park_ms > 0 && exchange->is_last_call)
+    if (!db)
+        return;
+    atomic_fetch_add_explicit(&exchange->server->statements, db_statements(db),
+                              memory_order_relaxed);
+    http_forget_changed(exchange, db);
+}
+
+static void finish_answer(struct http_exchange *exchange)
+{
+    if (exchange->answer.park_ms > 0 && exchange->is_last_call)
         http_refuse(exchange, 500, "internal", "The handler did not answer its last call");
+    if (exchange->answer.park_ms > 0)
+        return;
+    http_tag_answer(exchange);
+    http_poll_keep(exchange);
 }
 
 /* After the resume the exchange belongs to libmicrohttpd's thread, which may free it at once. */
@@ -74,6 +91,7 @@ static void run(struct http_exchange *exchange)
         http_refuse(exchange, 503, "unreachable", "The coordinator is overloaded");
     else
         call_handler(exchange);
+    finish_answer(exchange);
     log_context_request(NULL);
     log_context_host(NULL);
     if (exchange->answer.park_ms > 0)

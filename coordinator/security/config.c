@@ -13,6 +13,7 @@ enum {
     DEFAULT_API_PORT = 8443,
     DEFAULT_AGENT_PORT = 8444,
     DEFAULT_HOST_LOST_AFTER_S = 60,
+    DEFAULT_POLL_CACHE_BYTES = 64 << 20,
 };
 
 static const struct json_field listen_fields[] = {
@@ -28,13 +29,13 @@ static const struct json_field tls_fields[] = {
 };
 
 static const struct limits default_limits = {
-    .requests_per_s = 500,
-    .request_burst = 1000,
+    .requests_per_s = 5000,
+    .request_burst = 10000,
     .failures_per_minute = 300,
     .failure_burst = 50,
     .connections = 1024,
     .connections_per_address = 512,
-    .agent_connections = 4096,
+    .agent_connections = 16384,
     .header_s = 20,
     .body_s = 60,
 };
@@ -64,6 +65,7 @@ static const struct json_field config_fields[] = {
     JSON_OBJECT("tls", coordinator_config, tls, tls_fields, false),
     JSON_OBJECT("limits", coordinator_config, limits, limits_fields, false),
     JSON_INT("host_lost_after_s", coordinator_config, host_lost_after_s, 5, 86400, false),
+    JSON_UINT64("poll_cache_bytes", coordinator_config, poll_cache_bytes, 1, UINT32_MAX, false),
     {0},
 };
 
@@ -107,6 +109,8 @@ bool coordinator_config_read(const char *path, struct coordinator_config *config
     default_names(&read.names);
     if (!read.host_lost_after_s)
         read.host_lost_after_s = DEFAULT_HOST_LOST_AFTER_S;
+    if (!read.poll_cache_bytes)
+        read.poll_cache_bytes = DEFAULT_POLL_CACHE_BYTES;
     *config = read;
     return true;
 }

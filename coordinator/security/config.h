@@ -25,6 +25,7 @@ struct coordinator_config {
     struct coordinator_tls tls;
     struct limits limits;
     int host_lost_after_s;
+    uint64_t poll_cache_bytes; /* for answers kept in memory */
 };
 
 /* ERROR_INVALID names the file, the JSON pointer and what was expected. Free with

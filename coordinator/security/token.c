@@ -29,6 +29,13 @@ void token_done(struct token *token)
     *token = (struct token){0};
 }
 
+void token_copy(struct token *to, const struct token *from)
+{
+    token_done(to);
+    *to = *from;
+    to->scope = from->scope ? memory_copy_text(from->scope) : NULL;
+}
+
 /* A text that PostgreSQL does not take for a time in the future is the caller's mistake. */
 static bool check_expiry(struct db *db, const char *expires_at, struct error *err)
 {
@@ -107,6 +114,7 @@ bool token_find(struct db *db, const char *text, struct token *token, struct err
     static const char sql[] =
         "SELECT id, name, role, pool_ids::text AS scope,"
         " coalesce(expires_at <= now(), false) AS is_expired,"
+        " ceil(extract(epoch FROM expires_at - now()) * 1000)::bigint AS good_for_ms,"
         " coalesce(last_used_at <= now() - interval '1 minute', true) AS is_use_due"
         " FROM api_token WHERE hash = $1 AND revoked_at IS NULL";
     char hash[65];
@@ -126,6 +134,7 @@ bool token_find(struct db *db, const char *text, struct token *token, struct err
     snprintf(found.name, sizeof found.name, "%s", db_value(rows, 0, "name"));
     const char *scope = db_value(rows, 0, "scope");
     found.scope = scope ? memory_copy_text(scope) : NULL;
+    found.good_for_ms = db_value_int(rows, 0, "good_for_ms");
     *token = found;
     return true;
 }

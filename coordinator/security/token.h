@@ -4,6 +4,8 @@
 #include "base/error.h"
 #include "base/uuid.h"
 
+#include <stdint.h>
+
 struct db;
 
 enum token_role { TOKEN_VIEWER, TOKEN_OPERATOR, TOKEN_ADMIN }; /* each may what those before may */
@@ -20,8 +22,11 @@ struct token {
     char name[129]; /* "" = nobody */
     enum token_role role;
     char *scope;
+    int64_t good_for_ms; /* when it was looked up, until it expires; 0 = for ever */
 };
 void token_done(struct token *token);
+/* Frees what *to held. */
+void token_copy(struct token *to, const struct token *from);
 
 struct token_new {
     const char *name;

@@ -95,3 +95,7 @@ bool migration_store_list(struct db *db, const struct page *page, const char *st
                           int host_lost_after_s, char **text, struct error *err) must_check;
 bool migration_store_show(struct db *db, const char *id, int host_lost_after_s, char **text,
                           struct error *err) must_check;
+/* How long migration_store_show() stays true while nothing is written: until the next of its hosts
+ * has been silent for too long. 0: as long as nothing is written. */
+bool migration_store_steady_ms(struct db *db, const char *id, int host_lost_after_s, int64_t *ms,
+                               struct error *err) must_check;

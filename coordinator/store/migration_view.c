@@ -135,3 +135,23 @@ bool migration_store_show(struct db *db, const char *id, int host_lost_after_s, 
     return error_set(err, ERROR_NOT_FOUND,
                      "migration %s does not exist: GET /v1/migrations lists them", id);
 }
+
+static const char sql_steady[] =
+    "SELECT (extract(epoch FROM min(h.last_seen) + make_interval(secs => $2::integer) - now())"
+    " * 1000)::bigint AS ms FROM migration m"
+    " JOIN host h ON h.id IN (m.source_host_id, m.destination_host_id)"
+    " WHERE m.id = $1 AND m.ended_at IS NULL AND m.state <> 'queued'"
+    " AND h.last_seen >= now() - make_interval(secs => $2::integer)";
+
+bool migration_store_steady_ms(struct db *db, const char *id, int host_lost_after_s, int64_t *ms,
+                               struct error *err)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    struct db_text seconds = db_int(host_lost_after_s);
+    if (!db_query(db, sql_steady, DB_PARAMS(id, seconds.text), &rows, err))
+        return false;
+    bool is_bounded = db_value(rows, 0, "ms") != NULL;
+    int64_t left = db_value_int(rows, 0, "ms");
+    *ms = is_bounded && left < 1 ? 1 : left;
+    return true;
+}

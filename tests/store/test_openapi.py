@@ -7,7 +7,7 @@ from crosspool_test import shell
 from crosspool_test.contract import Contract
 
 CONTRACT = Contract()
-ROUTE = re.compile(r'\{"([A-Z]+)", "([^"]+)", ACCESS_([A-Z]+), (\w+), SCOPE_\w+\}')
+ROUTE = re.compile(r'\{"([A-Z]+)", "([^"]+)", ACCESS_([A-Z]+), (\w+), SCOPE_\w+[,}]')
 ROUTES = {(method, path): access for method, path, access, _ in
           ROUTE.findall((shell.ROOT / "coordinator/api/routes.c").read_text())}
 
@@ -64,6 +64,28 @@ def test_path_parameters_and_bodies_are_declared(route):
     needs_body = method in ("POST", "PUT") and not path.endswith(("/cancel", "/revoke"))
     assert ("requestBody" in operation) == needs_body
     assert ("413" in operation["responses"]) == needs_body
+
+
+def headers_taken(operation):
+    return {CONTRACT.resolve(parameter)["name"] for parameter in operation.get("parameters", [])
+            if CONTRACT.resolve(parameter)["in"] == "header"}
+
+
+@pytest.mark.parametrize("route", sorted(route for route in ROUTES if route[1].startswith("/v1/")),
+                         ids=" ".join)
+def test_keys_and_conditions_are_declared(route):
+    method, _ = route
+    operation = CONTRACT.operations[route]
+    taken, responses = headers_taken(operation), operation["responses"]
+    assert ("Idempotency-Key" in taken) == (method == "POST")
+    assert ("If-None-Match" in taken) == ("304" in responses) == (method == "GET")
+    assert ("If-Match" in taken) == ("412" in responses)
+    if method == "POST":
+        assert {"400", "409", "422"} <= set(responses)
+    if method in ("GET", "PUT"):
+        assert "ETag" in CONTRACT.resolve(responses["200"])["headers"]
+    for response in map(CONTRACT.resolve, (responses.get("202"),) if "202" in responses else ()):
+        assert {"Location", "Retry-After"} <= set(response["headers"])
 
 
 def test_operation_ids_are_unique():

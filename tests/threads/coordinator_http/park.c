@@ -51,6 +51,7 @@ static bool wait_value(void *context, struct http_request *request, bool is_last
     return true;
 }
 
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 static const struct http_route routes[] = {
     {"GET", "/wait/{client}", ACCESS_OPEN, wait_value, SCOPE_NONE}};
 

@@ -12,6 +12,7 @@ static bool no_handler(void *context, struct http_request *request, bool is_last
     return error_set(err, ERROR_INTERNAL, "not called");
 }
 
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 static const struct http_route routes[] = {
     {"GET", "/", ACCESS_OPEN, no_handler, SCOPE_NONE},
     {"GET", "/a", ACCESS_VIEWER, no_handler, SCOPE_NONE},
