@@ -423,7 +423,7 @@ Test(db, a_connection_given_back_leaves_its_outer_transaction)
 {
     struct db *db = take_one();
     must(db, "CREATE TEMP TABLE left_test (n int)");
-    cr_assert(db_outer_begin(db, &err));
+    cr_assert(db_begin(db, &err));
     must(db, "INSERT INTO left_test VALUES (1)");
     db_give(db);
     db = take_one();
