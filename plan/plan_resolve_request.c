@@ -107,6 +107,16 @@ static bool resolve_exceptions(struct resolver *r)
     return true;
 }
 
+/* In a group before the last one, which is being made. */
+static bool is_together_already(const struct plan_input *input, int vm)
+{
+    for (size_t g = 0; g + 1 < input->group_count; g++) {
+        if (!input->groups[g].is_apart && plan_numbers_have(&input->groups[g].vms, vm))
+            return true;
+    }
+    return false;
+}
+
 static bool resolve_groups(struct resolver *r, const struct json_array *groups, const char *word)
 {
     const struct plan_request_group *from = groups->items;
@@ -119,14 +129,11 @@ static bool resolve_groups(struct resolver *r, const struct json_array *groups, 
                                    "request /%s/%zu/vms/%zu", word, g, i);
             if (vm < 0)
                 return false;
-            for (size_t o = 0; !group->is_apart && o + 1 < r->input->group_count; o++) {
-                if (!r->input->groups[o].is_apart &&
-                    plan_numbers_have(&r->input->groups[o].vms, vm))
-                    return error_set(r->err, ERROR_INVALID,
-                                     "request /together/%zu/vms/%zu: expected a VM that is in one "
-                                     "such group only",
-                                     g, i);
-            }
+            if (!group->is_apart && is_together_already(r->input, vm))
+                return error_set(r->err, ERROR_INVALID,
+                                 "request /together/%zu/vms/%zu: expected a VM that is in one such "
+                                 "group only",
+                                 g, i);
             group->vms.items[group->vms.count++] = vm;
         }
     }

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -42,6 +43,7 @@ void plan_timeline_add(struct plan_timeline *timeline, int move, double begin, d
         return;
     }
     int index = new_span(timeline);
+    assert(timeline->spans); /* it holds one at least */
     timeline->spans[index] = (struct plan_span){move, -1, begin, end, rate};
     if (times->last >= 0)
         timeline->spans[times->last].next = index;
