@@ -167,7 +167,7 @@ Test(answer_cache, a_token_is_known_until_any_changes)
     memset(other, 'a', 64);
     hash[64] = other[64] = '\0';
     other[63] = 'b'; /* the same slot */
-    struct token token = {.name = "t", .role = TOKEN_OPERATOR}, found;
+    struct token token = {.name = "t", .role = TOKEN_OPERATOR}, found = {0};
     token_cache_keep(tokens, hash, &token, NOW, freshness_generation(freshness));
     cr_assert(token_cache_find(tokens, hash, NOW, &found));
     cr_assert_str_eq(found.name, "t");
