@@ -5,7 +5,7 @@ from collections import namedtuple
 from crosspool_test import shell
 
 Route = namedtuple("Route", "method path access scope")
-ROW = re.compile(r'\{"([A-Z]+)", "([^"]+)", ACCESS_([A-Z]+), \w+, SCOPE_([A-Z]+)\}')
+ROW = re.compile(r'\{"([A-Z]+)", "([^"]+)", ACCESS_([A-Z]+), \w+, SCOPE_([A-Z]+)[,}]')
 TEXT = (shell.ROOT / "coordinator/api/routes.c").read_text()
 ROUTES = [Route(*row) for row in ROW.findall(TEXT)]
 ROLES = ("VIEWER", "OPERATOR", "ADMIN")
