@@ -40,7 +40,7 @@ struct agent {
     struct sr_set *srs;
     struct receiver_set *receivers;
     struct step_environment environment;
-    struct link_server *server;
+    struct link_server *servers[1 + LIMIT_LINKS]; /* the link's first address, then those by name */
     struct step_engine *engine;
     struct coordinator_client *client;
     struct domain_news news;
@@ -160,6 +160,20 @@ static void client_cancel(void *context, const char *step)
     step_engine_cancel(((struct agent *)context)->engine, step);
 }
 
+static void client_settings_known(void *context, struct json_array *out)
+{
+    struct agent *agent = context;
+    struct error err;
+    if (!journal_settings_known(agent->journal, out, &err))
+        log_error("settings: %s", err.text); /* they come again, which is harmless */
+}
+
+static bool client_settings(void *context, const struct transfer_settings *settings,
+                            struct error *err)
+{
+    return step_apply_settings(&((struct agent *)context)->environment, settings, err);
+}
+
 static bool client_results(void *context, struct json_array *out, struct error *err)
 {
     return step_engine_results(((struct agent *)context)->engine, out, err);
@@ -198,7 +212,10 @@ static bool client_renewed(void *context, struct error *err)
     struct agent *agent = context;
     __atomic_store_n(&agent->files.certificate, identity_certificate(agent->identity),
                      __ATOMIC_RELEASE);
-    return link_server_renew(agent->server, &agent->files, err);
+    for (size_t i = 0; i <= agent->config->links.count; i++)
+        if (!link_server_renew(agent->servers[i], &agent->files, err))
+            return false;
+    return true;
 }
 
 static bool start_client(struct agent *agent, struct error *err)
@@ -216,11 +233,15 @@ static bool start_client(struct agent *agent, struct error *err)
                       .networks = config->networks.items,
                       .network_count = config->networks.count,
                       .link_address = config->link.address,
-                      .link_port = config->link.port},
+                      .link_port = config->link.port,
+                      .links = config->links.items,
+                      .link_count = config->links.count},
         .hooks = {.context = agent,
                   .known = client_known,
                   .accept = client_accept,
                   .cancel = client_cancel,
+                  .settings_known = client_settings_known,
+                  .settings = client_settings,
                   .results = client_results,
                   .reported = client_reported,
                   .finished = client_finished,
@@ -249,6 +270,20 @@ static void unwatch_domains(struct agent *agent)
         log_error("%s", err.text);
 }
 
+static bool listen_all(struct agent *agent, struct error *err)
+{
+    const struct agent_config *config = agent->config;
+    const struct inventory_link *links = config->links.items;
+    if (!link_listen(&agent->servers[0], config->link.address, config->link.port, &agent->files,
+                     dispatch_stream, &agent->environment, err))
+        return false;
+    for (size_t i = 0; i < config->links.count; i++)
+        if (!link_listen(&agent->servers[i + 1], links[i].address, links[i].port, &agent->files,
+                         dispatch_stream, &agent->environment, err))
+            return error_prefix(err, "%s", links[i].name);
+    return true;
+}
+
 /* Streams can come as soon as the port is open, so what they meet must be there before. */
 static bool start(struct agent *agent, struct error *err)
 {
@@ -257,9 +292,7 @@ static bool start(struct agent *agent, struct error *err)
     set_files(agent);
     make_environment(agent);
     step_engine_open(&agent->engine, agent->journal, step_handlers, &agent->environment);
-    return readmit_receivers(&agent->environment, err) &&
-           link_listen(&agent->server, agent->config->link.address, agent->config->link.port,
-                       &agent->files, dispatch_stream, &agent->environment, err) &&
+    return readmit_receivers(&agent->environment, err) && listen_all(agent, err) &&
            step_engine_resume(agent->engine, err) && start_client(agent, err) &&
            watch_domains(agent, err);
 }
@@ -287,8 +320,8 @@ static void stop(struct agent *agent)
         log_info("a step goes on at the next start");
         _exit(0);
     }
-    if (agent->server)
-        link_server_close(agent->server);
+    for (size_t i = 0; i <= LIMIT_LINKS; i++)
+        link_server_close(agent->servers[i]);
     close_transfers(&agent->environment);
     registry_free(agent->environment.registry);
     step_engine_close(agent->engine);

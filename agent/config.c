@@ -29,6 +29,14 @@ static const struct json_field coordinator_fields[] = {
 static const struct json_field network_fields[] = {
     JSON_CHARS("name", inventory_network, name, 1, true),
     JSON_CHARS("bridge", inventory_network, bridge, 1, true),
+    JSON_INT("vlan", inventory_network, vlan, 1, 4094, false),
+    {0},
+};
+
+static const struct json_field named_link_fields[] = {
+    JSON_CHARS("name", inventory_link, name, 1, true),
+    JSON_CHARS("address", inventory_link, address, 1, true),
+    JSON_INT("port", inventory_link, port, 1, 65535, true),
     {0},
 };
 
@@ -62,6 +70,7 @@ static const struct json_field config_fields[] = {
     JSON_LIST("coordinators", agent_config, coordinators, coordinator_address, LIMIT_COORDINATORS,
               coordinator_fields, true),
     JSON_OBJECT("link", agent_config, link, link_fields, true),
+    JSON_LIST("links", agent_config, links, inventory_link, LIMIT_LINKS, named_link_fields, false),
     JSON_CHARS("hypervisor", agent_config, hypervisor, 1, true),
     {JSON_ROW("qemu", agent_config, qemu, JSON_FIELD_ANY, false), .max = LIMIT_OPTIONS},
     {JSON_ROW("libxl", agent_config, libxl, JSON_FIELD_ANY, false), .max = LIMIT_OPTIONS},
@@ -115,6 +124,17 @@ static bool check_networks(const struct agent_config *config, struct error *err)
     return true;
 }
 
+static bool check_links(const struct agent_config *config, struct error *err)
+{
+    const struct inventory_link *items = config->links.items;
+    for (size_t i = 0; i < config->links.count; i++)
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(items[i].name, items[j].name) == 0)
+                return error_set(err, ERROR_INVALID, "/links/%zu/name: \"%s\" is there twice", i,
+                                 items[i].name);
+    return true;
+}
+
 static bool check(const struct agent_config *config, struct error *err)
 {
     bool is_driver =
@@ -124,7 +144,8 @@ static bool check(const struct agent_config *config, struct error *err)
     return check_absolute("/state_directory", config->state_directory, err) &&
            check_absolute("/run_directory", config->run_directory, err) &&
            check_absolute("/nbdkit_plugin", config->nbdkit_plugin, err) &&
-           check_coordinators(config, err) && check_networks(config, err);
+           check_coordinators(config, err) && check_networks(config, err) &&
+           check_links(config, err);
 }
 
 bool config_load(const char *path, struct agent_config *out, struct error *err)

@@ -13,6 +13,7 @@ struct agent_config {
         char address[64];
         int port;
     } link;
+    struct json_array links; /* struct inventory_link: further addresses of it, by name */
     char hypervisor[16];
     char *qemu; /* options of the driver of that name: JSON text, NULL = none */
     char *libxl;

@@ -27,15 +27,37 @@ const struct json_field agent_report_fields[] = {
     {0},
 };
 
+static const struct json_field settings_known_fields[] = {
+    JSON_UUID("migration", settings_known, migration, true),
+    JSON_INT64("version", settings_known, version, 0, INT64_MAX, true),
+    {0},
+};
+
 const struct json_field agent_poll_fields[] = {
     JSON_TEXTS("known", agent_poll, known, LIMIT_BATCH, true),
     JSON_TEXTS("cancelling", agent_poll, cancelling, LIMIT_BATCH, true),
+    {JSON_ROW("settings", agent_poll, settings, JSON_FIELD_ARRAY, false),
+     .size = sizeof(struct settings_known), .max = LIMIT_BATCH, .fields = settings_known_fields,
+     .presence_offset = offsetof(struct agent_poll, has_settings)},
+    {0},
+};
+
+static const struct json_field transfer_settings_fields[] = {
+    JSON_UUID("migration", transfer_settings, migration, true),
+    JSON_INT64("version", transfer_settings, version, 1, INT64_MAX, true),
+    JSON_BYTES("bandwidth_bytes_per_s", transfer_settings, bandwidth_bytes_per_s, true),
+    JSON_BOOL("is_copy_paused", transfer_settings, is_copy_paused, true),
+    JSON_BOOL("is_switchover_held", transfer_settings, is_switchover_held, true),
     {0},
 };
 
 const struct json_field agent_poll_answer_fields[] = {
     JSON_LIST("steps", agent_poll_answer, steps, step, LIMIT_BATCH, step_fields, true),
     JSON_TEXTS("cancel", agent_poll_answer, cancel, LIMIT_BATCH, true),
+    {JSON_ROW("settings", agent_poll_answer, settings, JSON_FIELD_ARRAY, false),
+     .size = sizeof(struct transfer_settings), .max = LIMIT_BATCH,
+     .fields = transfer_settings_fields,
+     .presence_offset = offsetof(struct agent_poll_answer, has_settings)},
     {0},
 };
 

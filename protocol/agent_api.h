@@ -3,7 +3,8 @@
  * POST /agent/v1/report  never waits: inventory when it changed, progress, results, ledger entries.
  *                        A 204 means that all of it is durable at the coordinator.
  * POST /agent/v1/poll    parks up to 25 s until there is a step for this host that is not in
- *                        `known`, or a cancellation that is not in `cancelling`.
+ *                        `known`, a cancellation that is not in `cancelling`, or settings of a
+ *                        higher version than those in `settings`.
  * POST /agent/v1/enrol   on the API port, without a certificate: a one-time token and a CSR for a
  *                        certificate.
  * POST /agent/v1/renew   a CSR for a new certificate, with the old one. */
@@ -35,15 +36,34 @@ struct agent_report {
 };
 extern const struct json_field agent_report_fields[];
 
+/* What may change while a migration is transferred; always all of it. A higher version replaces a
+ * lower one, whichever way round they arrive; version 0, which is never sent, is the spec. */
+struct transfer_settings {
+    char migration[UUID_SIZE];
+    int64_t version;
+    uint64_t bandwidth_bytes_per_s; /* cap of the copy; 0 = none */
+    bool is_copy_paused;            /* mirrors go on */
+    bool is_switchover_held;        /* mirrored and copied, the transfer goes on until it is not */
+};
+/* The version of them that an agent has. */
+struct settings_known {
+    char migration[UUID_SIZE];
+    int64_t version;
+};
+
 struct agent_poll {
     struct json_array known;      /* char *: ids of steps in the agent's journal not yet reported */
     struct json_array cancelling; /* char *: those of them it knows to be cancelled */
+    bool has_settings;            /* it understands settings in the answer */
+    struct json_array settings;   /* struct settings_known */
 };
 extern const struct json_field agent_poll_fields[];
 
 struct agent_poll_answer {
-    struct json_array steps;  /* struct step */
-    struct json_array cancel; /* char *: ids of steps to stop */
+    struct json_array steps;    /* struct step */
+    struct json_array cancel;   /* char *: ids of steps to stop */
+    bool has_settings;          /* only to an agent that understands them */
+    struct json_array settings; /* struct transfer_settings; before the steps */
 };
 extern const struct json_field agent_poll_answer_fields[];
 

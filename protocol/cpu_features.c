@@ -214,3 +214,19 @@ int cpu_features_missing(const struct cpu_features *guest, const struct cpu_feat
                  names.found - names.named);
     return names.found;
 }
+
+/* -- the common part of two hosts */
+
+bool cpu_features_common(const struct cpu_features *one, const struct cpu_features *other,
+                         struct cpu_features *out)
+{
+    struct cpu_features common = {0};
+    for (size_t i = 0; i < CPU_FEATURE_WORDS; i++) {
+        uint32_t a = one->words[i], b = other->words[i];
+        if (words[i].compare == COMPARE_SAME && a != b)
+            return false;
+        common.words[i] = words[i].compare == COMPARE_LEAST ? (a < b ? a : b) : a & b;
+    }
+    *out = common;
+    return true;
+}

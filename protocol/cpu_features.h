@@ -25,6 +25,9 @@ void cpu_features_add(struct cpu_features *features, const struct cpu_leaf *leaf
 char *cpu_features_encode(const struct cpu_features *features);
 /* A missing word is 0, an unknown one is ERROR_UNSUPPORTED: this program could not compare it. */
 bool cpu_features_decode(const char *text, struct cpu_features *out, struct error *err) must_check;
+/* What both can tell a guest, into `out`. False when they have nothing in common: other vendors. */
+bool cpu_features_common(const struct cpu_features *one, const struct cpu_features *other,
+                         struct cpu_features *out);
 /* How many things `host` lacks to run `guest`; `names` lists as many of them as it has room for, by
  * the names that xen-cpuid uses ("sse3, cx16"), then "... and 3 more". */
 int cpu_features_missing(const struct cpu_features *guest, const struct cpu_features *host,

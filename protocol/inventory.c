@@ -15,6 +15,14 @@ static const struct json_field network_fields[] = {
     JSON_CHARS("name", inventory_network, name, 1, true),
     JSON_CHARS("bridge", inventory_network, bridge, 0, true),
     JSON_CHARS("why_not", inventory_network, why_not, 0, false),
+    JSON_INT("vlan", inventory_network, vlan, 0, 4094, false),
+    {0},
+};
+
+static const struct json_field link_fields[] = {
+    JSON_CHARS("name", inventory_link, name, 1, true),
+    JSON_CHARS("address", inventory_link, address, 1, true),
+    JSON_INT("port", inventory_link, port, 1, 65535, true),
     {0},
 };
 
@@ -77,6 +85,7 @@ const struct json_field inventory_fields[] = {
     JSON_BYTES("memory_free_bytes", inventory, memory_free_bytes, true),
     JSON_CHARS("link_address", inventory, link_address, 1, true),
     JSON_INT("link_port", inventory, link_port, 1, 65535, true),
+    JSON_LIST("links", inventory, links, inventory_link, LIMIT_LINKS, link_fields, false),
     JSON_LIST("guest_types", inventory, guest_types, inventory_guest_type, LIMIT_GUEST_TYPES,
               guest_type_fields, false),
     JSON_LIST("networks", inventory, networks, inventory_network, LIMIT_NETWORKS, network_fields,

@@ -16,6 +16,13 @@ struct inventory_network {
     char name[LIMIT_NAME + 1];
     char bridge[LIMIT_NAME + 1];
     char why_not[160]; /* why no VIF can be put on it; "" = it can */
+    int vlan;          /* 0 = untagged, or not told */
+};
+/* An address of the host's link on a transfer network that migrations can name. */
+struct inventory_link {
+    char name[LIMIT_NAME + 1];
+    char address[64];
+    int port;
 };
 struct inventory_vdi {
     char id[UUID_SIZE];
@@ -67,6 +74,7 @@ struct inventory {
     uint64_t memory_free_bytes; /* what a new domain can have */
     char link_address[64];
     int link_port;
+    struct json_array links;       /* struct inventory_link: further ones */
     struct json_array guest_types; /* struct inventory_guest_type; none = the agent does not tell */
     struct json_array networks;    /* struct inventory_network */
     struct json_array srs;         /* struct inventory_sr */

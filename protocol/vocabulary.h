@@ -49,6 +49,7 @@ enum {
     LIMIT_SRS = 64,           /* per host */
     LIMIT_VDIS = 16384,       /* per SR in one inventory */
     LIMIT_NETWORKS = 256,     /* per host */
+    LIMIT_LINKS = 16,         /* per host, besides its first one */
     LIMIT_GUEST_TYPES = 8,    /* per host */
     LIMIT_FEATURES = 1000,    /* bytes of CPU features as text; see cpu_features.h */
     LIMIT_MESSAGE = 16 << 20, /* bytes of one agent message */

@@ -12,13 +12,29 @@ enum {
     QUICK_PAUSE_MS = 1000, /* ... is a misunderstanding that must not become a storm */
 };
 
+/* Before the steps, so that a transfer begins with them. */
+static bool obey_settings(struct coordinator_client *client, const struct agent_poll_answer *answer)
+{
+    const struct coordinator_client_hooks *hooks = &client->config.hooks;
+    const struct transfer_settings *settings = answer->settings.items;
+    bool is_fine = true;
+    for (size_t i = 0; i < answer->settings.count; i++) {
+        struct error err;
+        if (hooks->settings(hooks->context, &settings[i], &err))
+            continue;
+        log_error("settings of migration %s: %s", settings[i].migration, err.text);
+        is_fine = false;
+    }
+    return is_fine;
+}
+
 /* False: some step could not be accepted. */
 static bool obey(struct coordinator_client *client, const struct agent_poll_answer *answer)
 {
     const struct coordinator_client_hooks *hooks = &client->config.hooks;
     const struct step *steps = answer->steps.items;
     char *const *cancel = answer->cancel.items;
-    bool is_fine = true;
+    bool is_fine = obey_settings(client, answer);
     for (size_t i = 0; i < answer->steps.count; i++) {
         struct error err;
         if (hooks->accept(hooks->context, &steps[i], &err))
@@ -38,6 +54,8 @@ static bool poll_once(struct client_call *call, bool *is_fine)
     struct error err;
     struct agent_poll poll = {0};
     client->config.hooks.known(client->config.hooks.context, &poll);
+    client->config.hooks.settings_known(client->config.hooks.context, &poll.settings);
+    poll.has_settings = true;
     auto_free char *body = json_encode_text(agent_poll_fields, &poll);
     json_release(agent_poll_fields, &poll);
     if (!client_call_post(call, "/agent/v1/poll", body, POLL_TIMEOUT_S, &err))

@@ -23,6 +23,9 @@ struct coordinator_client_hooks {
     void (*known)(void *context, struct agent_poll *out);
     bool (*accept)(void *context, const struct step *step, struct error *err);
     void (*cancel)(void *context, const char *step);
+    /* Which settings are known (struct settings_known, at most 1024), and newer ones. */
+    void (*settings_known)(void *context, struct json_array *out);
+    bool (*settings)(void *context, const struct transfer_settings *settings, struct error *err);
     /* Reports: results (struct step_result), progress (struct migration_progress). */
     bool (*results)(void *context, struct json_array *out, struct error *err);
     bool (*reported)(void *context, const char *step, struct error *err);

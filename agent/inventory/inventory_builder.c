@@ -65,6 +65,14 @@ static void add_networks(const struct inventory_source *source, struct inventory
     out->networks = (struct json_array){.items = items, .count = source->network_count};
 }
 
+static void add_links(const struct inventory_source *source, struct inventory *out)
+{
+    struct inventory_link *items = memory_array(source->link_count, sizeof *items);
+    for (size_t i = 0; i < source->link_count; i++)
+        items[i] = source->links[i];
+    out->links = (struct json_array){.items = items, .count = source->link_count};
+}
+
 /* How many disks of all domains are at this path. */
 static int count_users(const struct domain_list *domains, const char *path)
 {
@@ -219,6 +227,7 @@ bool inventory_build(const struct inventory_source *source, struct inventory *ou
 {
     struct inventory built = {0};
     add_networks(source, &built);
+    add_links(source, &built);
     if (add_facts(source, &built, err) && sr_set_scan(source->srs, &built, err) &&
         add_owned_domains(source, &built, err)) {
         *out = built;

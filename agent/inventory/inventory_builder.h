@@ -15,6 +15,8 @@ struct inventory_source {
     size_t network_count;
     const char *link_address;
     int link_port;
+    const struct inventory_link *links;
+    size_t link_count;
 };
 
 /* Builds it; may block. The caller releases it with inventory_fields. */

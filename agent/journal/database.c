@@ -11,7 +11,7 @@
 
 enum {
     APPLICATION_ID = 0x43525350, /* "CRSP": a file of ours, see pragma application_id */
-    SCHEMA_VERSION = 1,
+    SCHEMA_VERSION = 2,
     BUSY_TIMEOUT_MS = 10000, /* somebody looks at the file with another program */
 };
 
@@ -35,6 +35,14 @@ static const char schema[] =
     "  sequence INTEGER NOT NULL UNIQUE, is_removed INTEGER NOT NULL,"
     "  is_reported INTEGER NOT NULL DEFAULT 0,"
     "  PRIMARY KEY (migration, kind, reference)"
+    ") STRICT;";
+
+/* Version 2 adds these to version 1. */
+static const char schema_2[] =
+    "CREATE TABLE setting ("
+    "  migration TEXT PRIMARY KEY, version INTEGER NOT NULL,"
+    "  bandwidth_bytes_per_s INTEGER NOT NULL, is_copy_paused INTEGER NOT NULL,"
+    "  is_switchover_held INTEGER NOT NULL"
     ") STRICT;";
 
 /* Turns the connection's last error into ours. */
@@ -82,7 +90,7 @@ static bool check_content(struct journal *journal, struct error *err)
 }
 
 /* Only reads, so that a foreign file stays as it was. */
-static bool identify(struct journal *journal, bool *is_empty, struct error *err)
+static bool identify(struct journal *journal, int64_t *found, struct error *err)
 {
     int64_t tables = 0;
     int64_t application = 0;
@@ -91,8 +99,8 @@ static bool identify(struct journal *journal, bool *is_empty, struct error *err)
         !read_int(journal, "PRAGMA application_id", &application, err) ||
         !read_int(journal, "PRAGMA user_version", &version, err))
         return false;
-    *is_empty = tables == 0 && application == 0 && version == 0;
-    if (!*is_empty && application != APPLICATION_ID)
+    bool is_empty = tables == 0 && application == 0 && version == 0;
+    if (!is_empty && application != APPLICATION_ID)
         return error_set(err, ERROR_INVALID, "journal %s: this SQLite file is not an agent's",
                          journal->path);
     if (version > SCHEMA_VERSION)
@@ -100,15 +108,19 @@ static bool identify(struct journal *journal, bool *is_empty, struct error *err)
                          "journal %s: schema version %" PRId64
                          " is newer than this agent's %d; install the newer agent",
                          journal->path, version, SCHEMA_VERSION);
+    *found = is_empty ? 0 : version;
     return true;
 }
 
-static bool create_schema(struct journal *journal, struct error *err)
+/* From the version it has, 0 for an empty file. */
+static bool bring_schema(struct journal *journal, int64_t version, struct error *err)
 {
     auto_free char *pragmas = memory_format("PRAGMA application_id = %d; PRAGMA user_version = %d;",
                                             APPLICATION_ID, SCHEMA_VERSION);
-    bool ok = database_begin(journal, err) && execute(journal, schema, err) &&
-              execute(journal, pragmas, err);
+    if (version == SCHEMA_VERSION)
+        return true;
+    bool ok = database_begin(journal, err) && (version > 0 || execute(journal, schema, err)) &&
+              execute(journal, schema_2, err) && execute(journal, pragmas, err);
     return database_end(journal, ok, err);
 }
 
@@ -123,10 +135,10 @@ bool database_open(struct journal *journal, struct error *err)
         return error_set(err, ERROR_INTERNAL, "journal %s: cannot open: %s", journal->path,
                          journal->db ? sqlite3_errmsg(journal->db) : sqlite3_errstr(code));
     sqlite3_busy_timeout(journal->db, BUSY_TIMEOUT_MS);
-    bool is_empty = false;
-    return check_content(journal, err) && identify(journal, &is_empty, err) &&
+    int64_t version = 0;
+    return check_content(journal, err) && identify(journal, &version, err) &&
            execute(journal, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;", err) &&
-           (!is_empty || create_schema(journal, err));
+           bring_schema(journal, version, err);
 }
 
 bool database_begin(struct journal *journal, struct error *err)

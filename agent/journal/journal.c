@@ -80,6 +80,8 @@ static bool forget(struct journal *journal, const char *migration, struct error 
                         "DELETE FROM number WHERE name LIKE '%/' || ?1 OR name LIKE '%/' || ?1 ||"
                         " '/%'",
                         "t", migration) &&
+           database_run(journal, NULL, err, "DELETE FROM setting WHERE migration = ?1", "t",
+                        migration) &&
            database_run(journal, NULL, err,
                         "DELETE FROM step WHERE migration = ?1 AND is_reported = 1", "t",
                         migration) &&

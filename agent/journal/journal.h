@@ -70,6 +70,16 @@ bool journal_raise(struct journal *journal, const char *name, int64_t value,
 bool journal_current(struct journal *journal, const char *name, int64_t *value,
                      struct error *err) must_check;
 
+/* Settings of transfers: those of the highest version stay. *settings has version 0 and the rest of
+ * it as it was when there are none. */
+bool journal_put_settings(struct journal *journal, const struct transfer_settings *settings,
+                          struct error *err) must_check;
+bool journal_get_settings(struct journal *journal, const char *migration,
+                          struct transfer_settings *settings, struct error *err) must_check;
+/* Versions of all (struct settings_known, at most 1024); the caller frees the items. */
+bool journal_settings_known(struct journal *journal, struct json_array *out,
+                            struct error *err) must_check;
+
 /* Ledger: before an object is made, and after it is gone. Both are safe to repeat. */
 bool journal_ledger_add(struct journal *journal, const char *migration, const char *kind,
                         const char *reference, struct error *err) must_check;

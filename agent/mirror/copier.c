@@ -74,7 +74,8 @@ bool copier_claim(struct copier *copier, uint64_t *chunk, uint64_t *wanted,
 {
     pthread_mutex_lock(&copier->lock);
     bool is_fine = true;
-    *wait_ms = rate_limit_wait_ms(&copier->limit, clock_monotonic_us());
+    *wait_ms = copier->is_paused ? COPIER_TICK_MS
+                                 : rate_limit_wait_ms(&copier->limit, clock_monotonic_us());
     if (*wait_ms > 0)
         *claim = CLAIM_WAIT;
     else
@@ -246,6 +247,13 @@ void copier_set_bandwidth(struct copier *copier, uint64_t bytes_per_s)
 {
     pthread_mutex_lock(&copier->lock);
     rate_limit_set(&copier->limit, bytes_per_s, clock_monotonic_us());
+    pthread_mutex_unlock(&copier->lock);
+}
+
+void copier_set_paused(struct copier *copier, bool is_paused)
+{
+    pthread_mutex_lock(&copier->lock);
+    copier->is_paused = is_paused;
     pthread_mutex_unlock(&copier->lock);
 }
 

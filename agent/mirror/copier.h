@@ -42,6 +42,8 @@ bool copier_start(struct copier **out, const struct copier_source *source, struc
                   const struct copier_options *options, struct error *err) must_check;
 void copier_numbers(struct copier *copier, struct copier_numbers *out);
 void copier_set_bandwidth(struct copier *copier, uint64_t bytes_per_s);
+/* A paused copier begins no further chunk; what is under way is finished and flushed. */
+void copier_set_paused(struct copier *copier, bool is_paused);
 void copier_cancel(struct copier *copier);
 /* Waits at most timeout_ms; *has_ended says whether it has. When it has: true = all chunks of the
  * map are flushed at the destination, false with the reason: ERROR_CANCELLED, ERROR_NO_SPACE (the

@@ -61,6 +61,7 @@ struct copier {
     uint64_t window; /* first chunk of the window, UINT64_MAX: none yet */
     uint8_t window_zeroes[COPIER_WINDOW_CHUNKS / 8];
     struct rate_limit limit;
+    bool is_paused;
     struct rate_meter meter;
     uint64_t copied_bytes, zero_bytes, sent_bytes;
     int64_t saved_at_ms;

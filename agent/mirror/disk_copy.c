@@ -111,13 +111,15 @@ void disk_copy_adjust(struct disk *disk, int64_t wait_ms)
     uint64_t limit =
         copy_yield_update(&disk->yield, wait_ms, numbers.sent_bytes, clock_monotonic_ms());
     pthread_mutex_lock(&transfer->lock);
-    uint64_t cap = transfer->bandwidth_bytes_per_s;
+    uint64_t cap = transfer->settings.bandwidth_bytes_per_s;
+    bool is_paused = transfer->settings.is_copy_paused;
     if (cap != 0 && transfer->copying > 1)
         cap = cap / (uint64_t)transfer->copying + 1;
     pthread_mutex_unlock(&transfer->lock);
     if (cap != 0 && (limit == 0 || cap < limit))
         limit = cap;
     copier_set_bandwidth(disk->copier, limit);
+    copier_set_paused(disk->copier, is_paused);
 }
 
 static struct copier *take_copier(struct disk *disk)

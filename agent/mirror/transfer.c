@@ -164,7 +164,7 @@ bool transfer_open(struct transfer **out, const struct transfer_environment *env
     init_locks(transfer);
     init_strings(transfer, environment);
     transfer->phase = PHASE_WAITING;
-    transfer->bandwidth_bytes_per_s = transfer->spec.bandwidth_bytes_per_s;
+    transfer->settings.bandwidth_bytes_per_s = transfer->spec.bandwidth_bytes_per_s;
     transfer->disk_count = transfer->spec.disks.count;
     transfer->disks = memory_array(transfer->disk_count, sizeof *transfer->disks);
     for (size_t i = 0; i < transfer->disk_count; i++)
@@ -269,14 +269,16 @@ static bool has_guest_ended(const struct transfer *transfer, struct error *err)
     return true;
 }
 
-/* Until all disks are mirrored and copied, one of them has failed, the guest has ended, or somebody
- * cancelled. */
+/* Until all disks are mirrored and copied and nothing holds the switch-over, one of them has
+ * failed, the guest has ended, or somebody cancelled. */
 static bool wait_until_complete(struct transfer *transfer, struct error *err)
 {
     enum { LOOK_MS = 100, GUEST_LOOK_MS = 500 };
     for (int64_t looked_ms = 0;;) {
         pthread_mutex_lock(&transfer->lock);
         bool is_done = is_complete(transfer), has_failed = transfer->has_failed;
+        transfer->phase = is_done ? PHASE_MIRRORED : PHASE_COPYING;
+        is_done = is_done && !transfer->settings.is_switchover_held;
         if (has_failed)
             *err = transfer->failure;
         pthread_mutex_unlock(&transfer->lock);
@@ -328,10 +330,12 @@ void transfer_cancel(struct transfer *transfer)
     pthread_mutex_unlock(&transfer->lock);
 }
 
-void transfer_set_bandwidth(struct transfer *transfer, uint64_t bytes_per_s)
+void transfer_set(struct transfer *transfer, const struct transfer_settings *settings)
 {
     pthread_mutex_lock(&transfer->lock);
-    transfer->bandwidth_bytes_per_s = bytes_per_s;
+    if (settings->version > transfer->settings.version)
+        transfer->settings = *settings;
+    pthread_cond_broadcast(&transfer->has_changed);
     pthread_mutex_unlock(&transfer->lock);
 }
 

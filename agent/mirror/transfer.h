@@ -7,6 +7,7 @@
 #include "agent/hypervisor/hypervisor.h"
 #include "agent/journal/journal.h"
 #include "agent/link/link.h"
+#include "protocol/agent_api.h"
 #include "protocol/progress.h"
 #include "protocol/spec.h"
 
@@ -24,11 +25,11 @@ struct transfer_environment {
 
 bool transfer_open(struct transfer **out, const struct transfer_environment *environment,
                    const struct migration_spec *spec, struct error *err) must_check;
-/* Blocks until all disks are mirrored and copied (true), or fails: ERROR_CANCELLED after
- * transfer_cancel, ERROR_UNREACHABLE when the peer stayed away, ERROR_NO_SPACE when the destination
- * is full, ERROR_GUEST_ENDED with what the guest did, others as they come. After a failure the
- * guest runs on; abort is still needed. Safe to call again, also in a new process after a restart:
- * it finds what is there and goes on. */
+/* Blocks until all disks are mirrored and copied and the switch-over is not held (true), or fails:
+ * ERROR_CANCELLED after transfer_cancel, ERROR_UNREACHABLE when the peer stayed away,
+ * ERROR_NO_SPACE when the destination is full, ERROR_GUEST_ENDED with what the guest did, others as
+ * they come. After a failure the guest runs on; abort is still needed. Safe to call again, also in
+ * a new process after a restart: it finds what is there and goes on. */
 bool transfer_run(struct transfer *transfer, struct error *err) must_check;
 void transfer_cancel(struct transfer *transfer); /* any thread */
 /* Cheap check without touching the guest: do all mirrors still run? ERROR_MIRROR_LOST. */
@@ -43,8 +44,9 @@ bool transfer_drain(struct transfer *transfer, int timeout_ms, struct error *err
 bool transfer_abort(struct transfer *transfer, struct error *err) must_check;
 /* After a commit: only what is outside the domain's QEMU, which is about to be destroyed. */
 bool transfer_finish(struct transfer *transfer, struct error *err) must_check;
-/* Bandwidth of the copy from now on; 0 = no cap. */
-void transfer_set_bandwidth(struct transfer *transfer, uint64_t bytes_per_s);
+/* From now on the copy goes so fast, rests, and the run goes on after the last byte. Those of a
+ * lower version than the latest are left out; any thread. */
+void transfer_set(struct transfer *transfer, const struct transfer_settings *settings);
 /* Fills phase and disks; the caller releases with migration_progress_fields. */
 void transfer_progress(struct transfer *transfer, struct migration_progress *out);
 void transfer_close(struct transfer *transfer);

@@ -75,7 +75,7 @@ struct transfer {
     bool has_failed;
     struct error failure;
     int copying;
-    uint64_t bandwidth_bytes_per_s;
+    struct transfer_settings settings;
     enum migration_phase phase;
 };
 

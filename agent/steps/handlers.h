@@ -33,6 +33,9 @@ step_handler step_clean_destination;
  * it back with registry_return. */
 bool step_borrow_transfer(struct step_environment *environment, const struct migration_spec *spec,
                           struct transfer **out, struct error *err) must_check;
+/* Makes newer settings durable and tells a transfer that is open. Safe to repeat. */
+bool step_apply_settings(struct step_environment *environment,
+                         const struct transfer_settings *settings, struct error *err) must_check;
 /* The same, taken out of the registry: the caller closes it. */
 bool step_take_transfer(struct step_environment *environment, const struct migration_spec *spec,
                         struct transfer **out, struct error *err) must_check;

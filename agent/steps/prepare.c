@@ -1,12 +1,23 @@
-/* Step prepare: the destination checks that the VM fits here, creates its VDIs and admits the
+/* Step prepare: the destination checks that the VM fits here (again: what preflight knew is some
+ * seconds old, and what is checked here only this host knows), creates its VDIs and admits the
  * source's streams. Nothing is created before every check has passed. */
 #include "agent/steps/handlers.h"
 
 #include "agent/steps/vdi_ledger.h"
 #include "base/failpoint.h"
+#include "protocol/blocker_code.h"
 
 #include <inttypes.h>
+#include <net/if.h>
 #include <string.h>
+
+/* Sets the error, says the blocker's code in front, and is false. */
+#define refuse(err, code, blocker, ...)                                                            \
+    __extension__({                                                                                \
+        error_write(err, code, __VA_ARGS__);                                                       \
+        error_write_prefix(err, "%s", blocker_code_names[blocker]);                                \
+        false;                                                                                     \
+    })
 
 static bool check_networks(struct step_environment *environment, const struct migration_spec *spec,
                            struct error *err)
@@ -16,8 +27,13 @@ static bool check_networks(struct step_environment *environment, const struct mi
         const struct spec_vif *vif = spec_vif_at(spec, i);
         if (!environment->handoff.bridge_of(environment->handoff.context, vif->destination_network,
                                             bridge))
-            return error_set(err, ERROR_NOT_FOUND, "VIF %s: this host has no network \"%s\"",
-                             vif->mac, vif->destination_network);
+            return refuse(err, ERROR_NOT_FOUND, BLOCKER_NETWORK_UNKNOWN,
+                          "VIF %s: this host has no network \"%s\"", vif->mac,
+                          vif->destination_network);
+        if (if_nametoindex(bridge) == 0)
+            return refuse(err, ERROR_NOT_FOUND, BLOCKER_NETWORK_UNKNOWN,
+                          "VIF %s: this host has no bridge \"%s\" of network \"%s\"", vif->mac,
+                          bridge, vif->destination_network);
     }
     return true;
 }
@@ -32,12 +48,12 @@ static bool check_domain(struct step_environment *environment, const struct migr
         !step_find_domain(environment, spec->domain, &is_here, &state, err))
         return false;
     if (is_here)
-        return error_set(err, ERROR_CONFLICT, "a domain %s is at this host already", spec->domain);
+        return refuse(err, ERROR_CONFLICT, BLOCKER_DOMAIN_EXISTS,
+                      "a domain %s is at this host already", spec->domain);
     if (facts.memory_free_bytes < spec->memory_bytes)
-        return error_set(err, ERROR_NO_SPACE,
-                         "the domain needs %" PRIu64 " bytes of memory, the host has %" PRIu64
-                         " free",
-                         spec->memory_bytes, facts.memory_free_bytes);
+        return refuse(err, ERROR_NO_SPACE, BLOCKER_MEMORY,
+                      "the domain needs %" PRIu64 " bytes of memory, the host has %" PRIu64 " free",
+                      spec->memory_bytes, facts.memory_free_bytes);
     return true;
 }
 
@@ -85,9 +101,9 @@ static bool check_room(const struct inventory_sr *sr, const struct migration_spe
     }
     if (needed <= sr->free_bytes)
         return true;
-    return error_set(err, ERROR_NO_SPACE,
-                     "SR %s: the disks need %" PRIu64 " bytes, %" PRIu64 " are free", sr->name,
-                     needed, sr->free_bytes);
+    return refuse(err, ERROR_NO_SPACE, BLOCKER_SR_ROOM,
+                  "SR %s: the disks need %" PRIu64 " bytes, %" PRIu64 " are free", sr->name, needed,
+                  sr->free_bytes);
 }
 
 static bool check_disks(struct step_environment *environment, const struct migration_spec *spec,
@@ -98,9 +114,10 @@ static bool check_disks(struct step_environment *environment, const struct migra
     for (size_t i = 0; i < spec->disks.count && is_fine; i++) {
         const struct spec_disk *disk = spec_disk_at(spec, i);
         const struct inventory_sr *sr = find_sr(&inventory, disk->destination.sr);
-        is_fine = sr ? check_room(sr, spec, ledger, err)
-                     : error_set(err, ERROR_NOT_FOUND, "disk %s: this host has no SR %s",
-                                 disk->device, disk->destination.sr);
+        is_fine =
+            sr ? check_room(sr, spec, ledger, err)
+               : refuse(err, ERROR_NOT_FOUND, BLOCKER_SR_UNKNOWN, "disk %s: this host has no SR %s",
+                        disk->device, disk->destination.sr);
     }
     json_release(inventory_fields, &inventory);
     return is_fine;

@@ -25,6 +25,9 @@ bool api_take(const struct api_context *context, struct db **db, struct error *e
  * them: "2026-01-31T12:00:00Z". */
 bool api_check_time(const char *what, const char *text, struct error *err) must_check;
 
+/* What was asked of a migration goes on: Location says where, Retry-After when to look again. */
+void api_migration_accepted(const char *id, struct http_answer *answer);
+
 /* Query parameters `limit` (1..PAGE_MOST) and `cursor` (the `next` of the page before) of a list,
  * and whatever is named in `more` (NULL-terminated, or NULL); any other is ERROR_INVALID. */
 struct page;

@@ -13,6 +13,7 @@ http_handler api_openapi;
 /* pools.c */
 http_handler api_pools_list;
 http_handler api_pools_show;
+http_handler api_pools_cpu;
 http_handler api_pools_create;
 
 /* enrolments.c */
@@ -37,12 +38,20 @@ http_handler api_mapping_sets_replace;
 http_handler api_mapping_sets_remove;
 http_handler api_mapping_sets_current; /* for If-Match */
 
-/* migrations.c, leftovers.c */
+/* migrations.c */
 http_handler api_migrations_create;
 http_handler api_migrations_list;
 http_handler api_migrations_show;
 http_handler api_migrations_cancel;
 http_handler api_migrations_current; /* for If-Match */
+
+/* migration_control.c */
+http_handler api_migrations_change;
+http_handler api_migrations_pause;
+http_handler api_migrations_resume;
+http_handler api_migrations_switchover;
+
+/* leftovers.c */
 http_handler api_leftovers_list;
 
 /* tokens.c, audit.c */

@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 struct destination_request {
     char pool[LIMIT_NAME + 1];
@@ -31,9 +32,10 @@ struct create_request {
     char *mapping; /* its own strict decoding follows */
     char mapping_set[LIMIT_NAME + 1];
     enum migration_mode mode; /* live when absent */
-    uint64_t bandwidth_bytes_per_s;
     int stall_limit_ms;
     int parallel_disks;
+    struct migration_policy policy;
+    char *switchover; /* its own strict decoding follows */
 };
 static const struct json_field create_fields[] = {
     JSON_CHARS("vm", create_request, vm, 1, true),
@@ -41,17 +43,31 @@ static const struct json_field create_fields[] = {
     {JSON_ROW("mapping", create_request, mapping, JSON_FIELD_ANY, false), .max = LIMIT_MAPPING},
     JSON_CHARS("mapping_set", create_request, mapping_set, 1, false),
     JSON_ENUM("mode", create_request, mode, migration_mode_names, false),
-    JSON_BYTES("bandwidth_bytes_per_s", create_request, bandwidth_bytes_per_s, false),
+    JSON_BYTES("bandwidth_bytes_per_s", create_request, policy.bandwidth_bytes_per_s, false),
     JSON_INT("stall_limit_ms", create_request, stall_limit_ms, 100, 600000, false),
     JSON_INT("parallel_disks", create_request, parallel_disks, 1, LIMIT_DISKS, false),
+    JSON_INT("priority", create_request, policy.priority, POLICY_PRIORITY_LEAST,
+             POLICY_PRIORITY_MOST, false),
+    JSON_INT("retries", create_request, policy.retries, 0, POLICY_RETRIES_MOST, false),
+    JSON_INT("stall_timeout_s", create_request, policy.stall_timeout_s,
+             POLICY_STALL_TIMEOUT_LEAST_S, POLICY_STALL_TIMEOUT_MOST_S, false),
+    JSON_CHARS("network", create_request, policy.network, 1, false),
+    {JSON_ROW("switchover", create_request, switchover, JSON_FIELD_ANY, false),
+     .max = SWITCHOVER_TEXT},
     {0},
 };
 enum {
     STALL_LIMIT_DEFAULT_MS = 2000,
     PARALLEL_DISKS_DEFAULT = 1,
-    RETRY_AFTER_S = 1,   /* progress is reported about once a second */
     LIST_KEEP_MS = 1000, /* any host of a list can fall silent */
 };
+
+static bool read_switchover(struct create_request *wanted, struct error *err)
+{
+    return !wanted->switchover ||
+           switchover_decode(wanted->switchover, time(NULL), &wanted->policy.switchover, err) ||
+           error_prefix(err, "/switchover");
+}
 
 /* The request with its names looked up. */
 struct creation {
@@ -94,15 +110,20 @@ static bool read_creation(const struct api_context *api, const struct http_reque
                           struct creation *out, struct error *err)
 {
     struct create_request wanted = {.stall_limit_ms = STALL_LIMIT_DEFAULT_MS,
-                                    .parallel_disks = PARALLEL_DISKS_DEFAULT};
+                                    .parallel_disks = PARALLEL_DISKS_DEFAULT,
+                                    .policy.stall_timeout_s = POLICY_STALL_TIMEOUT_S};
     if (!json_decode_text(request->body, request->body_size, create_fields, &wanted, err))
         return false;
+    if (!read_switchover(&wanted, err)) {
+        json_release(create_fields, &wanted);
+        return false;
+    }
     out->admission =
         (struct admission_request){.vm = out->vm,
                                    .pool = out->pool,
                                    .host = wanted.destination.host[0] ? out->host : NULL,
                                    .mode = wanted.mode,
-                                   .bandwidth_bytes_per_s = wanted.bandwidth_bytes_per_s,
+                                   .policy = wanted.policy,
                                    .stall_limit_ms = wanted.stall_limit_ms,
                                    .parallel_disks = wanted.parallel_disks,
                                    .created_by = request->token.name,
@@ -117,11 +138,11 @@ static bool read_creation(const struct api_context *api, const struct http_reque
 
 /* ---- answers ---- */
 
-static json_t *blockers_json(const struct preflight_result *result)
+static json_t *blockers_json(const struct blocker *items, size_t count)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < result->count; i++)
-        json_array_append_new(list, json_encode(blocker_fields, &result->blockers[i]));
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, json_encode(blocker_fields, &items[i]));
     return list;
 }
 
@@ -153,17 +174,40 @@ static json_t *mapping_json(const struct admission *admission)
     return map;
 }
 
-/* The least time is what the bandwidth cap alone demands; without a cap none is foretold. */
+static json_t *known(int64_t value)
+{
+    return value < 0 ? json_null() : json_integer(value);
+}
+
+/* Why there is no time, or null. */
+static json_t *unknown_json(const struct admission *admission)
+{
+    const struct preflight_host *host = admission->result.host;
+    if (admission->result.prediction.seconds >= 0)
+        return json_null();
+    if (!host)
+        return json_string("no host can take the VM");
+    return json_sprintf("no move from host %s to host %s was measured yet",
+                        admission->input.source.name, host->name);
+}
+
+/* The least time is what the bandwidth cap alone demands; the others come from what earlier moves
+ * between these hosts have measured (coordinator/domain/prediction.h). */
 static json_t *predicted_json(const struct admission *admission, uint64_t bandwidth_bytes_per_s)
 {
     const struct preflight_result *result = &admission->result;
+    const struct prediction *prediction = &result->prediction;
+    uint64_t sent = result->allocated_bytes + admission->input.memory_bytes;
     json_t *least =
         bandwidth_bytes_per_s
             ? json_integer((json_int_t)(result->allocated_bytes / bandwidth_bytes_per_s))
             : json_null();
-    return json_pack("{s:I, s:I, s:I, s:o}", "disk_bytes", (json_int_t)result->disk_bytes,
-                     "allocated_bytes", (json_int_t)result->allocated_bytes, "memory_bytes",
-                     (json_int_t)admission->input.memory_bytes, "least_s", least);
+    return json_pack("{s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "disk_bytes",
+                     (json_int_t)result->disk_bytes, "allocated_bytes",
+                     (json_int_t)result->allocated_bytes, "memory_bytes",
+                     (json_int_t)admission->input.memory_bytes, "send_bytes", (json_int_t)sent,
+                     "least_s", least, "seconds", known(prediction->seconds), "pause_ms",
+                     known(prediction->pause_ms), "unknown_because", unknown_json(admission));
 }
 
 static json_t *host_json(const struct preflight_host *host)
@@ -180,10 +224,12 @@ static bool answer_check(struct http_request *request, const struct creation *cr
     bool can_move = admission.result.count == 0;
     http_answer_json(
         answer, 200,
-        json_pack("{s:b, s:o, s:o, s:o, s:o}", "can_move", can_move, "host",
-                  host_json(admission.result.host), "blockers", blockers_json(&admission.result),
+        json_pack("{s:b, s:o, s:o, s:o, s:o, s:o}", "can_move", can_move, "host",
+                  host_json(admission.result.host), "blockers",
+                  blockers_json(admission.result.blockers, admission.result.count), "warnings",
+                  blockers_json(admission.result.warnings.items, admission.result.warnings.count),
                   "mapping", mapping_json(&admission), "predicted",
-                  predicted_json(&admission, creation->admission.bandwidth_bytes_per_s)));
+                  predicted_json(&admission, creation->admission.policy.bandwidth_bytes_per_s)));
     admission_done(&admission);
     return true;
 }
@@ -197,17 +243,10 @@ static void answer_blocked(const struct http_request *request, const struct admi
               admission->result.count == 1 ? "" : "s", admission->result.blockers[0].message);
     auto_free char *text = http_problem(&why, request->id);
     json_t *problem = json_loads(text, 0, NULL);
-    json_object_set_new(problem, "blockers", blockers_json(&admission->result));
+    json_object_set_new(problem, "blockers",
+                        blockers_json(admission->result.blockers, admission->result.count));
     http_answer_json(answer, http_status_of(why.code), problem);
     answer->content_type = "application/problem+json";
-}
-
-/* What was asked for goes on; Location says where, Retry-After when it is worth a look. */
-static void answer_accepted(const char *id, struct http_answer *answer)
-{
-    answer->status = 202;
-    answer->retry_after_s = RETRY_AFTER_S;
-    snprintf(answer->location, sizeof answer->location, "/v1/migrations/%s", id);
 }
 
 static bool answer_created(const struct api_context *api, struct http_request *request,
@@ -219,7 +258,7 @@ static bool answer_created(const struct api_context *api, struct http_request *r
     if (!migration_store_show(request->db, id, api->config->host_lost_after_s, &answer->body, err))
         return false;
     http_audit(request, "migration", id, NULL, answer->body);
-    answer_accepted(id, answer);
+    api_migration_accepted(id, answer);
     return true;
 }
 
@@ -342,7 +381,7 @@ bool api_migrations_cancel(void *context, struct http_request *request, bool is_
                          id);
     }
     log_info("migration %s: cancelled by %s", id, request->token.name);
-    answer_accepted(id, answer);
+    api_migration_accepted(id, answer);
     if (!migration_store_show(request->db, id, host_lost_after_s, &answer->body, err))
         return false;
     http_audit(request, "migration", id, before, answer->body);

@@ -20,6 +20,7 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/pools", ACCESS_VIEWER, api_pools_list, SCOPE_OBJECTS},
     {"POST", "/v1/pools", ACCESS_ADMIN, api_pools_create, SCOPE_WHOLE},
     {"GET", "/v1/pools/{id}", ACCESS_VIEWER, api_pools_show, SCOPE_OBJECTS},
+    {"GET", "/v1/pools/{id}/cpu", ACCESS_VIEWER, api_pools_cpu, SCOPE_OBJECTS},
     {"POST", "/v1/enrolments", ACCESS_ADMIN, api_enrolments_create, SCOPE_OBJECTS},
 
     {"GET", "/v1/hosts", ACCESS_VIEWER, api_hosts_list, SCOPE_OBJECTS},
@@ -40,6 +41,10 @@ const struct http_route api_routes[] = {
     {"GET", "/v1/migrations", ACCESS_VIEWER, api_migrations_list, SCOPE_OBJECTS, .topics = of_migrations},
     {"GET", "/v1/migrations/{id}", ACCESS_VIEWER, api_migrations_show, SCOPE_MIGRATION, .topics = of_migration},
     {"POST", "/v1/migrations/{id}/cancel", ACCESS_OPERATOR, api_migrations_cancel, SCOPE_MIGRATION, .current = api_migrations_current},
+    {"PATCH", "/v1/migrations/{id}", ACCESS_OPERATOR, api_migrations_change, SCOPE_MIGRATION, .current = api_migrations_current},
+    {"POST", "/v1/migrations/{id}/pause", ACCESS_OPERATOR, api_migrations_pause, SCOPE_MIGRATION, .current = api_migrations_current},
+    {"POST", "/v1/migrations/{id}/resume", ACCESS_OPERATOR, api_migrations_resume, SCOPE_MIGRATION, .current = api_migrations_current},
+    {"POST", "/v1/migrations/{id}/switchover", ACCESS_OPERATOR, api_migrations_switchover, SCOPE_MIGRATION, .current = api_migrations_current},
     {"GET", "/v1/leftovers", ACCESS_VIEWER, api_leftovers_list, SCOPE_OBJECTS},
 
     {"GET", "/v1/tokens", ACCESS_ADMIN, api_tokens_list, SCOPE_WHOLE},

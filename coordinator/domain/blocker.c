@@ -10,13 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const blocker_code_names[] = {
-#define BLOCKER(symbol, code) [BLOCKER_##symbol] = code,
-    BLOCKER_LIST(BLOCKER)
-#undef BLOCKER
-        NULL,
-};
-
 const struct json_field blocker_fields[] = {
     JSON_ENUM("code", blocker, code, blocker_code_names, true),
     JSON_CHARS("object", blocker, object, 1, true),

@@ -5,6 +5,7 @@
 #include "base/json_table.h"
 #include "base/memory.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* The document's first level; "disks" is an object whose keys are devices, decoded by hand. */
@@ -195,10 +196,22 @@ void mapping_overlay(const struct mapping *base, const struct mapping *over, str
                             .disks = overlay_disks(&base->disks, &over->disks)};
 }
 
-const char *mapping_network_of(const struct mapping *mapping, const char *mac, const char *network)
+void mapping_vlan_word(int vlan, char out[MAPPING_VLAN_SIZE])
 {
-    const char *own = look_up(&mapping->vifs, mac);
-    return own ? own : look_up(&mapping->networks, network);
+    snprintf(out, MAPPING_VLAN_SIZE, "vlan:%d", vlan);
+}
+
+const char *mapping_network_of(const struct mapping *mapping, const char *mac,
+                               const struct mapping_network *network)
+{
+    char vlan[MAPPING_VLAN_SIZE];
+    mapping_vlan_word(network->vlan, vlan);
+    const char *found = look_up(&mapping->vifs, mac);
+    if (!found && network->id[0])
+        found = look_up(&mapping->networks, network->id);
+    if (!found && network->name[0])
+        found = look_up(&mapping->networks, network->name);
+    return found || network->vlan == 0 ? found : look_up(&mapping->networks, vlan);
 }
 
 const char *mapping_sr_of(const struct mapping *mapping, const char *device, const char *sr_id,

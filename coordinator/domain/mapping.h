@@ -1,6 +1,6 @@
 /* Where the parts of a VM go: networks to networks, SRs to SRs, and single disks and VIFs. A map is
  * what its writer said and nothing else: what is not in it is a blocker, never a default. Networks
- * are named; SRs by name or id. */
+ * by name, id or "vlan:N"; SRs by name or id. */
 #pragma once
 
 #include "base/json.h"
@@ -16,7 +16,7 @@ struct mapping_disk {
 };
 
 struct mapping {
-    struct json_array networks; /* struct json_pair: source name -> destination name */
+    struct json_array networks; /* struct json_pair: source -> destination, name, id or "vlan:N" */
     struct json_array srs;      /* struct json_pair: source -> destination, name or id each */
     struct json_array vifs;     /* struct json_pair: MAC -> destination network */
     struct json_array disks;    /* struct mapping_disk */
@@ -31,9 +31,19 @@ void mapping_done(struct mapping *mapping);
 /* What `base` says, overridden key by key by what `over` says. `over` may be empty. */
 void mapping_overlay(const struct mapping *base, const struct mapping *over, struct mapping *out);
 
+/* A network of the source as maps can name it. */
+struct mapping_network {
+    const char *id, *name; /* "" = none */
+    int vlan;              /* 0 = none */
+};
+/* The word that names a VLAN in maps. */
+enum { MAPPING_VLAN_SIZE = 12 };
+void mapping_vlan_word(int vlan, char out[MAPPING_VLAN_SIZE]);
+
 /* NULL when the map does not say. Borrowed. The entry of a VIF or disk comes before that of its
- * network or SR, and an SR's id before its name. */
-const char *mapping_network_of(const struct mapping *mapping, const char *mac, const char *network);
+ * network or SR, and an id before a name, a name before a VLAN. */
+const char *mapping_network_of(const struct mapping *mapping, const char *mac,
+                               const struct mapping_network *network);
 const char *mapping_sr_of(const struct mapping *mapping, const char *device, const char *sr_id,
                           const char *sr_name);
 enum image_format mapping_format_of(const struct mapping *mapping, const char *device,

@@ -20,6 +20,12 @@ const char *const migration_event_names[] = {
         NULL,
 };
 
+bool migration_takes_settings(enum migration_state state)
+{
+    return state == MIGRATION_QUEUED || state == MIGRATION_PREPARING ||
+           state == MIGRATION_TRANSFERRING || state == MIGRATION_READY;
+}
+
 bool migration_state_parse(const char *word, enum migration_state *state)
 {
     for (int i = 0; i < MIGRATION_STATE_COUNT; i++) {
@@ -37,6 +43,7 @@ bool migration_state_parse(const char *word, enum migration_state *state)
  *   queued        source                 source       none
  *   preparing     source                 source       prepare
  *   transferring  source                 source       transfer
+ *   ready         source                 source       transfer, which keeps the mirrors up
  *   handing_off   the source's journal   source       handoff, receive, perhaps conclude
  *   cleaning      destination            destination  until the source knows it: handoff, conclude;
  *                                                     then clean-source; then clean-destination
@@ -71,6 +78,9 @@ struct transition {
 #define RUN(a) (1U << STEP_##a)
 #define ABORT  (RUN(ABORT_SOURCE) | RUN(ABORT_DESTINATION))
 
+/* A transfer that ends while the switch-over is held (its agent does not know how to hold it, or a
+ * window has just closed) is run again, so that the mirrors of a `ready` VM are always looked
+ * after. */
 /* clang-format off */
 #define IN(state)                                        MIGRATION_##state
 #define ROW(from, event, needs, to, steps, effects)      {from, EVENT_##event, needs, to, steps, effects}
@@ -85,10 +95,25 @@ static const struct transition transitions[] = {
     ROW(IN(PREPARING),    CANCEL,                     0,                       IN(ABORTING),      ABORT,                        EFFECT_SUPERSEDE),
     ROW(IN(PREPARING),    DESTINATION_LOST,           0,                       IN(ABORTING),      ABORT,                        EFFECT_SUPERSEDE),
 
-    ROW(IN(TRANSFERRING), TRANSFERRED,                0,                       IN(HANDING_OFF),   RUN(RECEIVE) | RUN(HANDOFF),  EFFECT_NEW_EPOCH),
+    ROW(IN(TRANSFERRING), TRANSFERRED,                FACT_MAY_SWITCH,         IN(HANDING_OFF),   RUN(RECEIVE) | RUN(HANDOFF),  EFFECT_NEW_EPOCH),
+    ROW(IN(TRANSFERRING), TRANSFERRED,                0,                       IN(READY),         RUN(TRANSFER),                0),
+    ROW(IN(TRANSFERRING), MIRRORED,                   0,                       IN(READY),         0,                            0),
+    ROW(IN(TRANSFERRING), STALLED,                    0,                       IN(ABORTING),      ABORT,                        EFFECT_SUPERSEDE),
     ROW(IN(TRANSFERRING), TRANSFER_FAILED,            0,                       IN(ABORTING),      ABORT,                        EFFECT_SUPERSEDE),
     ROW(IN(TRANSFERRING), CANCEL,                     0,                       IN(ABORTING),      ABORT,                        EFFECT_SUPERSEDE),
     ROW(IN(TRANSFERRING), DESTINATION_LOST,           0,                       IN(ABORTING),      ABORT,                        EFFECT_SUPERSEDE),
+
+    ROW(IN(READY),        TRANSFERRED,                FACT_MAY_SWITCH,         IN(HANDING_OFF),   RUN(RECEIVE) | RUN(HANDOFF),  EFFECT_NEW_EPOCH),
+    ROW(IN(READY),        TRANSFERRED,                0,                       IN(READY),         RUN(TRANSFER),                0),
+    ROW(IN(READY),        MIRROR_LOST,                0,                       IN(TRANSFERRING),  0,                            0),
+    ROW(IN(READY),        TRANSFER_FAILED,            0,                       IN(ABORTING),      ABORT,                        EFFECT_SUPERSEDE),
+    ROW(IN(READY),        CANCEL,                     0,                       IN(ABORTING),      ABORT,                        EFFECT_SUPERSEDE),
+    ROW(IN(READY),        DESTINATION_LOST,           0,                       IN(ABORTING),      ABORT,                        EFFECT_SUPERSEDE),
+
+    ROW(IN(QUEUED),       SWITCH_OVER,                0,                       IN(QUEUED),        0,                            EFFECT_LET_SWITCH),
+    ROW(IN(PREPARING),    SWITCH_OVER,                0,                       IN(PREPARING),     0,                            EFFECT_LET_SWITCH),
+    ROW(IN(TRANSFERRING), SWITCH_OVER,                0,                       IN(TRANSFERRING),  0,                            EFFECT_LET_SWITCH),
+    ROW(IN(READY),        SWITCH_OVER,                0,                       IN(READY),         0,                            EFFECT_LET_SWITCH),
 
     ROW(IN(HANDING_OFF),  SOURCE_SAYS_OWNED,          0,                       IN(CLEANING),      RUN(CLEAN_SOURCE),            EFFECT_COMMIT),
     ROW(IN(HANDING_OFF),  DESTINATION_SAYS_OWNED,     0,                       IN(CLEANING),      RUN(CONCLUDE),                EFFECT_COMMIT),
@@ -109,12 +134,15 @@ static const struct transition transitions[] = {
     ROW(IN(CLEANING),     SOURCE_CLEAN,               0,                       IN(CLEANING),      RUN(CLEAN_DESTINATION),       0),
     ROW(IN(CLEANING),     DESTINATION_CLEAN,          0,                       IN(SUCCEEDED),     0,                            EFFECT_SUPERSEDE),
 
+    ROW(IN(ABORTING),     SOURCE_ABORTED,             FACT_DESTINATION_ABORTED | FACT_CAN_RETRY, IN(QUEUED), 0,                 EFFECT_RETRY),
     ROW(IN(ABORTING),     SOURCE_ABORTED,             FACT_DESTINATION_ABORTED, ENDED,            0,                            0),
     ROW(IN(ABORTING),     SOURCE_ABORTED,             0,                       IN(ABORTING),      0,                            0),
+    ROW(IN(ABORTING),     DESTINATION_ABORTED,        FACT_SOURCE_ABORTED | FACT_CAN_RETRY, IN(QUEUED), 0,                      EFFECT_RETRY),
     ROW(IN(ABORTING),     DESTINATION_ABORTED,        FACT_SOURCE_ABORTED,     ENDED,             0,                            0),
     ROW(IN(ABORTING),     DESTINATION_ABORTED,        0,                       IN(ABORTING),      0,                            0),
+    ROW(IN(ABORTING),     DESTINATION_LOST,           FACT_SOURCE_ABORTED | FACT_CAN_RETRY, IN(ABORTING), 0,                    0),
     ROW(IN(ABORTING),     DESTINATION_LOST,           FACT_SOURCE_ABORTED,     ENDED,             0,                            0),
-    ROW(IN(ABORTING),     CANCEL,                     0,                       IN(ABORTING),      0,                            0),
+    ROW(IN(ABORTING),     CANCEL,                     0,                       IN(ABORTING),      0,                            EFFECT_NO_RETRY),
 
     ROW(IN(CANCELLED),    CANCEL,                     0,                       IN(CANCELLED),     0,                            0),
     ROW(IN(CANCELLED),    DESTINATION_ABORTED,        0,                       IN(CANCELLED),     0,                            0),
@@ -157,26 +185,36 @@ bool migration_next(enum migration_state state, enum migration_event event, unsi
                      migration_state_names[state], migration_event_names[event]);
 }
 
-static const char *needs_words(unsigned needs)
+/* " [transient]", " [source aborted, can retry]", "" */
+static bool draw_needs(struct buffer *out, unsigned needs, struct error *err)
 {
-    switch (needs) {
-    case FACT_CAN_REPEAT:
-        return " [transient]";
-    case FACT_SOURCE_ABORTED:
-        return " [source aborted]";
-    case FACT_DESTINATION_ABORTED:
-        return " [destination aborted]";
-    default:
-        return "";
+    static const struct {
+        unsigned fact;
+        const char *words;
+    } all[] = {
+        {FACT_CAN_REPEAT, "transient"},
+        {FACT_SOURCE_ABORTED, "source aborted"},
+        {FACT_DESTINATION_ABORTED, "destination aborted"},
+        {FACT_MAY_SWITCH, "may switch over"},
+        {FACT_CAN_RETRY, "retries left"},
+    };
+    const char *mark = " [";
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        if (!(needs & all[i].fact))
+            continue;
+        if (!buffer_printf(out, err, "%s%s", mark, all[i].words))
+            return false;
+        mark = ", ";
     }
+    return needs == 0 || buffer_append(out, "]", 1, err);
 }
 
 /* One arrow: "preparing --> transferring: prepared / transfer". */
 static bool draw_arrow(struct buffer *out, const struct transition *row, int to, struct error *err)
 {
-    if (!buffer_printf(out, err, "    %s --> %s: %s%s", migration_state_names[row->from],
-                       migration_state_names[to], migration_event_names[row->event],
-                       needs_words(row->needs)))
+    if (!buffer_printf(out, err, "    %s --> %s: %s", migration_state_names[row->from],
+                       migration_state_names[to], migration_event_names[row->event]) ||
+        !draw_needs(out, row->needs, err))
         return false;
     const char *mark = " / ";
     for (int kind = 0; step_kind_names[kind]; kind++) {

@@ -10,6 +10,7 @@
     STATE(QUEUED, "queued")                                                                        \
     STATE(PREPARING, "preparing")                                                                  \
     STATE(TRANSFERRING, "transferring")                                                            \
+    STATE(READY, "ready")                                                                          \
     STATE(HANDING_OFF, "handing_off")                                                              \
     STATE(CLEANING, "cleaning")                                                                    \
     STATE(ABORTING, "aborting")                                                                    \
@@ -39,6 +40,10 @@ static inline bool migration_is_ended(enum migration_state state)
     EVENT(PREPARE_FAILED, "prepare failed")                                                        \
     EVENT(TRANSFERRED, "transferred") /* all disks mirrored and copied */                          \
     EVENT(TRANSFER_FAILED, "transfer failed")                                                      \
+    EVENT(MIRRORED, "mirrored")       /* as transferred, but the switch-over is held */            \
+    EVENT(MIRROR_LOST, "mirror lost") /* the source mends it */                                    \
+    EVENT(SWITCH_OVER, "switch over") /* somebody asked for it */                                  \
+    EVENT(STALLED, "stalled")         /* nothing was copied for too long */                        \
     EVENT(SOURCE_SAYS_OWNED, "source says owned")         /* handoff ended, committed */           \
     EVENT(SOURCE_SAYS_ABANDONED, "source says abandoned") /* handoff ended, the VM runs there */   \
     EVENT(HANDOFF_FAILED, "handoff failed")               /* it ended without a verdict */         \
@@ -64,7 +69,9 @@ enum migration_fact {
     FACT_CAN_REPEAT = 1 << 0, /* the failure was transient, epochs are left, nobody cancelled */
     FACT_SOURCE_ABORTED = 1 << 1,
     FACT_DESTINATION_ABORTED = 1 << 2,
-    FACT_CANCELLED = 1 << 3, /* it is aborting because somebody asked for it */
+    FACT_CANCELLED = 1 << 3,  /* it is aborting because somebody asked for it */
+    FACT_MAY_SWITCH = 1 << 4, /* automatic, or asked for, or inside its window */
+    FACT_CAN_RETRY = 1 << 5,  /* the failure was transient, retries are left, nobody cancelled */
 };
 
 /* What the transaction of a transition does besides setting the state and inserting steps. */
@@ -75,7 +82,13 @@ enum migration_effect {
     EFFECT_CANCEL_HANDOFF = 1 << 3, /* ask the handoff step to give up if it still can */
     EFFECT_COMMIT = 1 << 4,         /* the VM object moves to the destination */
     EFFECT_ALARM = 1 << 5,          /* the two sides contradict each other: a person must look */
+    EFFECT_LET_SWITCH = 1 << 6,     /* from now on nothing holds the switch-over */
+    EFFECT_RETRY = 1 << 7,          /* it begins again after a pause; one retry less */
+    EFFECT_NO_RETRY = 1 << 8,       /* none is left */
 };
+
+/* May somebody pause, resume or change the copy of a migration in this state? */
+bool migration_takes_settings(enum migration_state state);
 
 /* Handoffs of one migration before it gives up. */
 enum { MIGRATION_EPOCHS = 5 };

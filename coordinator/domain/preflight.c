@@ -83,26 +83,38 @@ static void plan(const struct preflight_input *in, struct preflight_result *resu
         memcpy(out->source.vdi, disk->vdi, UUID_SIZE);
         memcpy(out->destination.sr, preflight_target_sr(in, result->host, disk)->id, UUID_SIZE);
     }
+    bool is_ambiguous = false;
     result->vifs = memory_array(in->vif_count, sizeof *result->vifs);
     for (size_t i = 0; i < in->vif_count; i++) {
         const struct preflight_vif *vif = &in->vifs[i];
         struct spec_vif *out = &result->vifs[i];
         memcpy(out->mac, vif->mac, sizeof out->mac);
         memcpy(out->source_network, vif->network, sizeof out->source_network);
-        snprintf(out->destination_network, sizeof out->destination_network, "%s",
-                 mapping_network_of(&in->mapping, vif->mac, vif->network));
+        snprintf(
+            out->destination_network, sizeof out->destination_network, "%s",
+            preflight_find_network(result->host, preflight_network_word(in, vif), &is_ambiguous)
+                ->name);
     }
 }
 
 void preflight_check(const struct preflight_input *in, struct preflight_result *result)
 {
-    *result = (struct preflight_result){0};
+    *result = (struct preflight_result){.prediction = {.seconds = -1, .pause_ms = -1}};
     struct blocker_list list = {0};
     preflight_check_vm(in, &list);
     check_destination(in, &list, result);
     for (size_t i = 0; i < in->disk_count; i++) {
         result->disk_bytes += in->disks[i].size_bytes;
         result->allocated_bytes += in->disks[i].allocated_bytes;
+    }
+    if (result->host && in->vm_exists && !preflight_is_source(in, result->host)) {
+        prediction_make(
+            &result->prediction, &result->host->rates,
+            &(struct prediction_load){.disk_bytes = result->allocated_bytes,
+                                      .memory_bytes = in->memory_bytes,
+                                      .bandwidth_bytes_per_s = in->bandwidth_bytes_per_s,
+                                      .mode = in->mode});
+        preflight_warn(in, result->host, &result->prediction, &result->warnings);
     }
     result->blockers = list.items;
     result->count = list.count;
@@ -113,6 +125,7 @@ void preflight_check(const struct preflight_input *in, struct preflight_result *
 void preflight_result_done(struct preflight_result *result)
 {
     free(result->blockers);
+    free(result->warnings.items);
     free(result->disks);
     free(result->vifs);
     *result = (struct preflight_result){0};

@@ -4,18 +4,22 @@
 
 #include "coordinator/domain/blocker.h"
 #include "coordinator/domain/mapping.h"
+#include "coordinator/domain/prediction.h"
 #include "protocol/inventory.h"
 #include "protocol/spec.h"
 
 struct preflight_sr {
     char id[UUID_SIZE];
     char name[LIMIT_NAME + 1];
+    uint64_t size_bytes;
     uint64_t free_bytes;
     uint64_t reserved_bytes; /* of the free ones: what other migrations will still take */
 };
 struct preflight_network {
+    char id[UUID_SIZE]; /* "" = its host does not report it */
     char name[LIMIT_NAME + 1];
     char why_not[161]; /* why no VIF can be put on it; "" = it can */
+    int vlan;          /* 0 = none */
 };
 struct preflight_host {
     char id[UUID_SIZE];
@@ -33,6 +37,9 @@ struct preflight_host {
     size_t guest_type_count;
     char link_address[64]; /* "" = unknown */
     int link_port;
+    int cpus;                     /* 0 = its agent has not told */
+    int vcpus_used;               /* by its VMs and by other migrations to it */
+    struct preflight_rates rates; /* measured by earlier moves from the VM's host to it */
     uint64_t memory_free_bytes;
     uint64_t memory_reserved_bytes; /* by other migrations to this host */
     struct preflight_sr *srs;
@@ -54,6 +61,8 @@ struct preflight_disk {
 struct preflight_vif {
     char mac[18];
     char network[LIMIT_NAME + 1]; /* "" = on a bridge that is no network of its host */
+    char network_id[UUID_SIZE];
+    int vlan;
 };
 struct preflight_input {
     bool vm_exists;
@@ -62,6 +71,7 @@ struct preflight_input {
     char vm_name[LIMIT_NAME + 1];
     enum domain_state state;
     uint64_t memory_bytes;
+    int vcpus;
     char type[9]; /* of inventory_guest_type; "" = its agent does not tell */
     char features[LIMIT_FEATURES + 1];
     char why_not[161];                /* why it cannot be moved at all; "" = it can */
@@ -76,7 +86,9 @@ struct preflight_input {
     struct preflight_host *hosts;   /* of the destination pool */
     size_t host_count;
     enum migration_mode mode;
-    struct mapping mapping; /* the effective one */
+    uint64_t bandwidth_bytes_per_s; /* cap of the copy; 0 = none */
+    char network[LIMIT_NAME + 1];   /* transfer network; "" = each host's own link */
+    struct mapping mapping;         /* the effective one */
     /* The request's own map: its disks and VIFs must be the VM's. Those of a set need not be. */
     struct mapping request;
 };
@@ -86,6 +98,8 @@ void preflight_input_done(struct preflight_input *input);
 struct preflight_result {
     struct blocker *blockers;
     size_t count;
+    struct blocker_list warnings; /* about the chosen host; they keep nothing from moving */
+    struct prediction prediction;
     const struct preflight_host *host; /* chosen one, in the input; NULL when there is none */
     /* With no blockers: one for each disk and VIF of the input, in order. */
     struct spec_disk *disks; /* destination.vdi is left empty */

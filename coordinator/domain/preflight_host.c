@@ -5,6 +5,24 @@
 #include <stdio.h>
 #include <string.h>
 
+void preflight_check_link(const struct preflight_input *in, const struct preflight_host *host,
+                          struct blocker_list *list)
+{
+    if (host->link_address[0])
+        return;
+    if (!in->network[0]) {
+        struct blocker *b = blocker_add(list, BLOCKER_LINK_UNKNOWN, "host", host->name);
+        blocker_say(b, "the link address of host %.80s is unknown", host->name);
+        blocker_fix(b, "set \"link\" in the agent.json of host %.80s", host->name);
+        return;
+    }
+    struct blocker *b = blocker_add(list, BLOCKER_TRANSFER_NETWORK_UNKNOWN, "host", host->name);
+    blocker_say(b, "host %.80s has no link on transfer network %.80s", host->name, in->network);
+    blocker_compare(b, in->network, "no entry");
+    blocker_fix(b, "add %.64s to \"links\" in the agent.json of host %.64s", in->network,
+                host->name);
+}
+
 static void check_host_state(const struct preflight_input *in, const struct preflight_host *host,
                              struct blocker_list *list)
 {
@@ -23,11 +41,7 @@ static void check_host_state(const struct preflight_input *in, const struct pref
         blocker_say(b, "host %.80s does not report", host->name);
         blocker_fix(b, "bring the agent of host %.80s back, or name another host", host->name);
     }
-    if (!host->link_address[0]) {
-        struct blocker *b = blocker_add(list, BLOCKER_LINK_UNKNOWN, "host", host->name);
-        blocker_say(b, "the link address of host %.80s is unknown", host->name);
-        blocker_fix(b, "set \"link\" in the agent.json of host %.80s", host->name);
-    }
+    preflight_check_link(in, host, list);
     if (host->is_not_clean) {
         struct blocker *b = blocker_add(list, BLOCKER_HOST_NOT_CLEAN, "host", host->name);
         blocker_say(b, "host %.80s has still to clean up an earlier migration of this VM",
@@ -79,16 +93,6 @@ static const struct preflight_sr *find_sr(const struct preflight_host *host, con
     return NULL;
 }
 
-static const struct preflight_network *find_network(const struct preflight_host *host,
-                                                    const char *name)
-{
-    for (size_t i = 0; i < host->network_count; i++) {
-        if (strcmp(host->networks[i].name, name) == 0)
-            return &host->networks[i];
-    }
-    return NULL;
-}
-
 const struct preflight_sr *preflight_target_sr(const struct preflight_input *in,
                                                const struct preflight_host *host,
                                                const struct preflight_disk *disk)
@@ -97,10 +101,9 @@ const struct preflight_sr *preflight_target_sr(const struct preflight_input *in,
     return word && disk->is_movable && disk->sr[0] ? find_sr(host, word) : NULL;
 }
 
-static void check_sr_room(const struct preflight_input *in, const struct preflight_host *host,
-                          size_t index, struct blocker_list *list)
+uint64_t preflight_sr_needed(const struct preflight_input *in, const struct preflight_host *host,
+                             const struct preflight_sr *sr)
 {
-    const struct preflight_sr *sr = &host->srs[index];
     uint64_t needed = 0;
     for (size_t i = 0; i < in->disk_count; i++) {
         const struct preflight_disk *disk = &in->disks[i];
@@ -109,6 +112,14 @@ static void check_sr_room(const struct preflight_input *in, const struct preflig
             needed += preflight_room(mapping_format_of(&in->mapping, disk->device, disk->format),
                                      disk->size_bytes);
     }
+    return needed;
+}
+
+static void check_sr_room(const struct preflight_input *in, const struct preflight_host *host,
+                          size_t index, struct blocker_list *list)
+{
+    const struct preflight_sr *sr = &host->srs[index];
+    uint64_t needed = preflight_sr_needed(in, host, sr);
     if (needed <= left(sr->free_bytes, sr->reserved_bytes))
         return;
     struct blocker *b = blocker_add(list, BLOCKER_SR_ROOM, "sr", sr->name);
@@ -120,24 +131,51 @@ static void check_sr_room(const struct preflight_input *in, const struct preflig
     blocker_fix(b, "free space on SR %.80s, or map the disks to another SR", sr->name);
 }
 
-static void check_vif_target(const struct preflight_input *in, const struct preflight_host *host,
-                             const struct preflight_vif *vif, struct blocker_list *list)
+static void check_network(const struct preflight_input *in, const struct preflight_host *host,
+                          const struct preflight_vif *vif, struct blocker_list *list)
 {
-    const char *word = mapping_network_of(&in->mapping, vif->mac, vif->network);
-    const struct preflight_network *network = word ? find_network(host, word) : NULL;
+    const char *word = preflight_network_word(in, vif);
+    bool is_ambiguous = false;
+    const struct preflight_network *network =
+        word ? preflight_find_network(host, word, &is_ambiguous) : NULL;
     if (!word || (network && !network->why_not[0]))
         return;
-    if (!network) {
-        struct blocker *b = blocker_add(list, BLOCKER_NETWORK_UNKNOWN, "vif", vif->mac);
-        blocker_say(b, "VIF %s goes to network %.64s, which host %.64s does not have", vif->mac,
-                    word, host->name);
-        blocker_fix(b, "map it to a network of host %.80s (GET /v1/networks)", host->name);
+    if (network) {
+        struct blocker *b = blocker_add(list, BLOCKER_NETWORK_NOT_USABLE, "vif", vif->mac);
+        blocker_say(b, "VIF %s goes to network %.48s of host %.48s, which it cannot use: %.100s",
+                    vif->mac, word, host->name, network->why_not);
+        blocker_fix(b, "mend that at host %.80s, or map the VIF to another network", host->name);
         return;
     }
-    struct blocker *b = blocker_add(list, BLOCKER_NETWORK_NOT_USABLE, "vif", vif->mac);
-    blocker_say(b, "VIF %s goes to network %.48s of host %.48s, which it cannot use: %.100s",
-                vif->mac, word, host->name, network->why_not);
-    blocker_fix(b, "mend that at host %.80s, or map the VIF to another network", host->name);
+    if (is_ambiguous) {
+        struct blocker *b = blocker_add(list, BLOCKER_NETWORK_AMBIGUOUS, "vif", vif->mac);
+        blocker_say(b, "VIF %s goes to %.64s, and host %.64s has more than one network of it",
+                    vif->mac, word, host->name);
+        blocker_fix(b, "map it to a network of host %.80s by name or id (GET /v1/networks)",
+                    host->name);
+        return;
+    }
+    struct blocker *b = blocker_add(list, BLOCKER_NETWORK_UNKNOWN, "vif", vif->mac);
+    blocker_say(b, "VIF %s goes to network %.64s, which host %.64s does not have", vif->mac, word,
+                host->name);
+    blocker_fix(b, "map it to a network of host %.80s (GET /v1/networks)", host->name);
+}
+
+static void check_vcpus(const struct preflight_input *in, const struct preflight_host *host,
+                        struct blocker_list *list)
+{
+    if (host->cpus == 0 || in->vcpus <= host->cpus)
+        return;
+    struct blocker *b = blocker_add(list, BLOCKER_VCPUS, "host", host->name);
+    char needed[24];
+    char available[24];
+    snprintf(needed, sizeof needed, "%d", in->vcpus);
+    snprintf(available, sizeof available, "%d", host->cpus);
+    blocker_say(b, "VM %.64s has %d vCPUs, more than host %.64s has CPUs (%d)", in->vm_name,
+                in->vcpus, host->name, host->cpus);
+    blocker_compare(b, needed, available);
+    blocker_fix(b, "name a host with at least %d CPUs, or start the VM anew with fewer vCPUs",
+                in->vcpus);
 }
 
 static void check_targets(const struct preflight_input *in, const struct preflight_host *host,
@@ -156,7 +194,7 @@ static void check_targets(const struct preflight_input *in, const struct preflig
     for (size_t i = 0; i < host->sr_count; i++)
         check_sr_room(in, host, i, list);
     for (size_t i = 0; i < in->vif_count; i++)
-        check_vif_target(in, host, &in->vifs[i], list);
+        check_network(in, host, &in->vifs[i], list);
 }
 
 bool preflight_is_source(const struct preflight_input *in, const struct preflight_host *host)
@@ -179,6 +217,7 @@ void preflight_check_host(const struct preflight_input *in, const struct preflig
     if (host->hypervisor[0]) {
         preflight_check_hypervisor(in, host, list);
         check_memory(in, host, list);
+        check_vcpus(in, host, list);
         check_targets(in, host, list);
     } else if (!host->is_lost) {
         struct blocker *b = blocker_add(list, BLOCKER_HOST_LOST, "host", host->name);

@@ -82,7 +82,7 @@ static void check_disk(const struct preflight_input *in, const struct preflight_
 static void check_vif(const struct preflight_input *in, const struct preflight_vif *vif,
                       struct blocker_list *list)
 {
-    if (mapping_network_of(&in->mapping, vif->mac, vif->network))
+    if (preflight_network_word(in, vif))
         return;
     if (!vif->network[0]) {
         struct blocker *b = blocker_add(list, BLOCKER_VIF_WITHOUT_NETWORK, "vif", vif->mac);
@@ -148,11 +148,7 @@ static void check_source(const struct preflight_input *in, struct blocker_list *
         blocker_say(b, "the VM's host %.80s does not report", in->source.name);
         blocker_fix(b, "bring the agent of host %.80s back", in->source.name);
     }
-    if (!in->source.link_address[0]) {
-        struct blocker *b = blocker_add(list, BLOCKER_LINK_UNKNOWN, "host", in->source.name);
-        blocker_say(b, "the link address of host %.80s is unknown", in->source.name);
-        blocker_fix(b, "set \"link\" in the agent.json of host %.80s", in->source.name);
-    }
+    preflight_check_link(in, &in->source, list);
 }
 
 void preflight_check_vm(const struct preflight_input *in, struct blocker_list *list)

@@ -24,11 +24,14 @@ static bool look(struct db *db, const struct admission_request *request, struct 
     struct preflight_request facts = {.vm = request->vm,
                                       .pool = request->pool,
                                       .host = request->host,
+                                      .network = request->policy.network,
                                       .host_lost_after_s = request->host_lost_after_s};
     struct admission found = {0};
     if (!preflight_facts_load(db, &facts, &found.input, err))
         return false;
     found.input.mode = request->mode;
+    found.input.bandwidth_bytes_per_s = request->policy.bandwidth_bytes_per_s;
+    snprintf(found.input.network, sizeof found.input.network, "%s", request->policy.network);
     mapping_overlay(&request->set, &request->inline_map, &found.input.mapping);
     mapping_overlay(&empty_map, &request->inline_map, &found.input.request);
     preflight_check(&found.input, &found.result);
@@ -76,7 +79,7 @@ static bool insert(struct db *db, struct create_work *work, struct error *err)
 {
     const struct admission_request *request = work->request;
     struct migration_spec spec = {.mode = request->mode,
-                                  .bandwidth_bytes_per_s = request->bandwidth_bytes_per_s,
+                                  .bandwidth_bytes_per_s = request->policy.bandwidth_bytes_per_s,
                                   .stall_limit_ms = request->stall_limit_ms,
                                   .parallel_disks = request->parallel_disks};
     uuid_make(work->id);
@@ -90,7 +93,8 @@ static bool insert(struct db *db, struct create_work *work, struct error *err)
                                  .destination_pool = request->pool,
                                  .requested_host = request->host,
                                  .mapping = mapping,
-                                 .created_by = request->created_by};
+                                 .created_by = request->created_by,
+                                 .policy = &request->policy};
     return migration_store_insert(db, &made, err);
 }
 
@@ -118,7 +122,8 @@ bool admission_create(struct db *db, const struct admission_request *request,
 
 /* ---- start ---- */
 
-/* Of the stored spec only what the request set; everything else is decided anew. */
+/* Of the stored spec only what the request set; everything else is decided anew. The bandwidth may
+ * have been changed since. */
 static bool read_settings(const struct migration_row *row, struct migration_spec *settings,
                           struct error *err)
 {
@@ -126,7 +131,7 @@ static bool read_settings(const struct migration_row *row, struct migration_spec
     if (!json_decode_text(row->spec, strlen(row->spec), migration_spec_fields, &old, err))
         return error_prefix(err, "stored spec of migration %s", row->id);
     *settings = (struct migration_spec){.mode = old.mode,
-                                        .bandwidth_bytes_per_s = old.bandwidth_bytes_per_s,
+                                        .bandwidth_bytes_per_s = row->bandwidth_bytes_per_s,
                                         .stall_limit_ms = old.stall_limit_ms,
                                         .parallel_disks = old.parallel_disks};
     json_release(migration_spec_fields, &old);
@@ -141,6 +146,7 @@ static bool look_again(struct db *db, const struct migration_row *row, enum migr
                                       .pool = row->destination_pool,
                                       .host = row->requested_host[0] ? row->requested_host : NULL,
                                       .migration = row->id,
+                                      .network = row->network,
                                       .host_lost_after_s = host_lost_after_s};
     struct admission found = {0};
     if (!preflight_facts_load(db, &facts, &found.input, err))
@@ -150,6 +156,7 @@ static bool look_again(struct db *db, const struct migration_row *row, enum migr
         return error_prefix(err, "stored mapping of migration %s", row->id);
     }
     found.input.mode = mode;
+    memcpy(found.input.network, row->network, sizeof found.input.network);
     preflight_check(&found.input, &found.result);
     *out = found;
     return true;

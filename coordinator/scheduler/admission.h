@@ -15,7 +15,7 @@ struct admission_request {
     struct mapping set;        /* the named mapping set's, or empty */
     struct mapping inline_map; /* the request's own */
     enum migration_mode mode;
-    uint64_t bandwidth_bytes_per_s;
+    struct migration_policy policy;
     int stall_limit_ms;
     int parallel_disks;
     const char *created_by;

@@ -7,6 +7,7 @@
 #include "coordinator/scheduler/transition.h"
 #include "coordinator/store/inventory_store.h"
 #include "coordinator/store/ledger.h"
+#include "coordinator/store/migration_control.h"
 #include "coordinator/store/step_store.h"
 
 #include <stdio.h>
@@ -35,6 +36,39 @@ static bool apply_progress(struct db *db, void *context, struct error *err)
 {
     struct host_work *work = context;
     return migration_store_progress(db, work->host, &work->report->progress, err);
+}
+
+struct mirror_work {
+    const char *id;
+    bool is_mirrored;
+};
+
+static bool apply_mirror(struct db *db, void *context, struct error *err)
+{
+    struct mirror_work *work = context;
+    auto_migration_row struct migration_row row = {0};
+    if (!migration_store_lock(db, work->id, &row, err))
+        return false;
+    enum migration_state expected = work->is_mirrored ? MIGRATION_TRANSFERRING : MIGRATION_READY;
+    if (row.state != expected || (work->is_mirrored && row.may_switch))
+        return true; /* it moved on meanwhile */
+    return transition_apply(db, &row, work->is_mirrored ? EVENT_MIRRORED : EVENT_MIRROR_LOST, NULL,
+                            err);
+}
+
+/* A transfer whose switch-over is held does not end: its progress tells that it is mirrored. */
+static bool apply_mirrors(struct db *db, const char *host, struct error *err)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    if (!migration_control_mirror_news(db, host, &rows, err))
+        return false;
+    for (int i = 0; i < db_count(rows); i++) {
+        struct mirror_work work = {.id = db_value(rows, i, "id"),
+                                   .is_mirrored = db_value_bool(rows, i, "is_mirrored")};
+        if (!transaction_run(db, apply_mirror, &work, err))
+            return false;
+    }
+    return true;
 }
 
 /* ---- results ---- */
@@ -221,7 +255,8 @@ bool report_apply(struct db *db, const char *host, const struct agent_report *re
         return error_prefix(err, "inventory");
     if (report->ledger.count && !transaction_run(db, apply_ledger, &work, err))
         return error_prefix(err, "ledger");
-    if (report->progress.count && !transaction_run(db, apply_progress, &work, err))
+    if (report->progress.count &&
+        (!transaction_run(db, apply_progress, &work, err) || !apply_mirrors(db, host, err)))
         return error_prefix(err, "progress");
     return apply_results(db, host, report, err);
 }

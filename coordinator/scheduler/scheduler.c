@@ -10,6 +10,7 @@
 #include "coordinator/scheduler/admission.h"
 #include "coordinator/scheduler/transition.h"
 #include "coordinator/store/idempotency_store.h"
+#include "coordinator/store/migration_control.h"
 #include "coordinator/store/step_store.h"
 
 #include <pthread.h>
@@ -53,7 +54,7 @@ static bool start_queued(struct scheduler *scheduler, struct db *db, struct erro
 
 struct lost_work {
     const char *id;
-    int seconds;
+    int seconds; /* of silence, or without a byte */
 };
 
 static bool lose(struct db *db, void *context, struct error *err)
@@ -65,13 +66,57 @@ static bool lose(struct db *db, void *context, struct error *err)
         return false;
     bool is_due =
         is_locked && (row.state == MIGRATION_PREPARING || row.state == MIGRATION_TRANSFERRING ||
-                      row.state == MIGRATION_ABORTING);
+                      row.state == MIGRATION_READY || row.state == MIGRATION_ABORTING);
     if (!is_due)
         return true;
     struct error why;
     error_set(&why, ERROR_UNREACHABLE, "the destination host did not report for %d s",
               work->seconds);
     return transition_apply(db, &row, EVENT_DESTINATION_LOST, &why, err);
+}
+
+static bool stall(struct db *db, void *context, struct error *err)
+{
+    struct lost_work *work = context;
+    auto_migration_row struct migration_row row = {0};
+    bool is_locked = false;
+    if (!migration_store_try_lock(db, work->id, &row, &is_locked, err))
+        return false;
+    if (!is_locked || row.state != MIGRATION_TRANSFERRING)
+        return true;
+    struct error why;
+    error_set(&why, ERROR_TIMEOUT, "the copy has not moved for %d s", work->seconds);
+    return transition_apply(db, &row, EVENT_STALLED, &why, err);
+}
+
+/* Progress that nobody could report does not count as missing. */
+static bool stall_copies(struct scheduler *scheduler, struct db *db, struct error *err)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    if (!migration_control_stalled(db, &rows, err))
+        return false;
+    for (int i = 0; i < db_count(rows); i++) {
+        struct lost_work work = {.id = db_value(rows, i, "id"),
+                                 .seconds = (int)db_value_int(rows, i, "stall_timeout_s")};
+        int64_t listened_ms = clock_monotonic_ms() - scheduler->listening_since_ms;
+        if (listened_ms < (int64_t)work.seconds * 1000 || transaction_run(db, stall, &work, err))
+            continue;
+        if (err->code == ERROR_UNREACHABLE)
+            return false;
+        log_error("migration %s, which stalls: %s", work.id, err->text);
+    }
+    return true;
+}
+
+/* Windows of switch-overs open and close. */
+static bool turn_windows(struct scheduler *scheduler, struct db *db, struct error *err)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    if (!migration_control_windows(db, &rows, err))
+        return false;
+    for (int i = 0; i < db_count(rows); i++)
+        scheduler->wake_host(scheduler->context, db_value(rows, i, "source_host_id"));
+    return true;
 }
 
 static bool lose_destinations(struct scheduler *scheduler, struct db *db, struct error *err)
@@ -117,8 +162,9 @@ static bool remove_expired(struct scheduler *scheduler, struct db *db, struct er
 static bool sweep(struct scheduler *scheduler, struct error *err)
 {
     auto_db struct db *db = NULL;
-    return db_take(scheduler->pool, DB_WAIT_MS, &db, err) && start_queued(scheduler, db, err) &&
-           lose_destinations(scheduler, db, err) && wake_due_hosts(scheduler, db, err) &&
+    return db_take(scheduler->pool, DB_WAIT_MS, &db, err) && turn_windows(scheduler, db, err) &&
+           start_queued(scheduler, db, err) && lose_destinations(scheduler, db, err) &&
+           stall_copies(scheduler, db, err) && wake_due_hosts(scheduler, db, err) &&
            remove_expired(scheduler, db, err);
 }
 

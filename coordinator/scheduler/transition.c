@@ -4,11 +4,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "coordinator/store/migration_control.h"
 #include "coordinator/store/step_store.h"
 
-#include <stdio.h>
-
-enum { TRANSACTION_ATTEMPTS = 5 };
+enum {
+    TRANSACTION_ATTEMPTS = 5,
+    HELD_AGAIN_S = 5, /* rest of a transfer that ended though its switch-over is held */
+};
 
 bool transaction_run(struct db *db, transaction_work *work, void *context, struct error *err)
 {
@@ -64,10 +66,19 @@ static bool can_repeat(struct db *db, const struct migration_row *row, const str
     return true;
 }
 
+static bool can_retry(const struct migration_row *row)
+{
+    enum error_code code;
+    return !row->is_cancel_requested && row->retries_left > 0 &&
+           error_code_parse(row->error_code, &code) && error_is_transient(code);
+}
+
 static bool gather_facts(struct db *db, const struct migration_row *row, enum migration_event event,
                          const struct error *why, unsigned *facts, struct error *err)
 {
     *facts = row->is_cancel_requested ? FACT_CANCELLED : 0;
+    *facts |= row->may_switch ? FACT_MAY_SWITCH : 0;
+    *facts |= can_retry(row) ? FACT_CAN_RETRY : 0;
     if (event == EVENT_SOURCE_SAYS_ABANDONED || event == EVENT_HANDOFF_FAILED) {
         bool is_repeatable = false;
         if (!can_repeat(db, row, why, &is_repeatable, err))
@@ -106,7 +117,9 @@ static bool alarm_people(struct db *db, const struct migration_row *row, enum mi
 /* Rests a little longer before each further handoff. */
 static int delay_of(const struct migration_row *row, enum step_kind kind)
 {
-    return kind == STEP_TRANSFER ? (int)row->epoch : 0;
+    if (kind != STEP_TRANSFER)
+        return 0;
+    return row->state == MIGRATION_READY ? HELD_AGAIN_S : (int)row->epoch;
 }
 
 static bool has_verdict(enum step_kind kind)
@@ -138,7 +151,12 @@ static bool do_effects(struct db *db, struct migration_row *row, enum migration_
         return false;
     if (effects & EFFECT_ALARM && !alarm_people(db, row, event, err))
         return false;
-    return true;
+    if (effects & EFFECT_LET_SWITCH && (!migration_control_let_switch(db, row->id, err) ||
+                                        !step_store_hasten(db, row, STEP_TRANSFER, err)))
+        return false;
+    if (effects & EFFECT_RETRY && !migration_control_retry(db, row->id, err))
+        return false;
+    return !(effects & EFFECT_NO_RETRY) || migration_control_no_retry(db, row->id, err);
 }
 
 static bool end(struct db *db, const struct migration_row *row, struct error *err)

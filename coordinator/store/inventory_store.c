@@ -24,21 +24,24 @@ static const char sql_host[] =
     " hypervisor_version = r.version, cpu_vendor = r.cpu_vendor, cpu_model = r.cpu_model,"
     " cpus = r.cpus, memory_bytes = r.memory_bytes, memory_free_bytes = r.memory_free_bytes,"
     " link_address = r.link_address, link_port = r.link_port,"
-    " guest_types = r.guest_types, inventory_generation = $3"
+    " guest_types = r.guest_types, links = r.links, inventory_generation = $3"
     " FROM jsonb_to_record($2::jsonb) AS r(hypervisor text, accelerator text, version text,"
     " cpu_vendor text, cpu_model text, cpus integer, memory_bytes bigint,"
     " memory_free_bytes bigint, link_address text, link_port integer,"
-    " guest_types jsonb)"
+    " guest_types jsonb, links jsonb)"
     " WHERE host.id = $1";
 
 static const char sql_networks[] =
-    "INSERT INTO network (host_id, name, bridge, why_not)"
-    " SELECT DISTINCT ON (r.name) $1::uuid, r.name, r.bridge, coalesce(r.why_not, '')"
-    " FROM jsonb_to_recordset($2::jsonb -> 'networks') AS r(name text, bridge text, why_not text)"
+    "INSERT INTO network (host_id, name, bridge, vlan, why_not)"
+    " SELECT DISTINCT ON (r.name) $1::uuid, r.name, r.bridge, nullif(r.vlan, 0),"
+    "  coalesce(r.why_not, '')"
+    " FROM jsonb_to_recordset($2::jsonb -> 'networks')"
+    "  AS r(name text, bridge text, vlan integer, why_not text)"
     " ORDER BY r.name"
-    " ON CONFLICT (host_id, name) DO UPDATE SET bridge = excluded.bridge,"
+    " ON CONFLICT (host_id, name) DO UPDATE SET bridge = excluded.bridge, vlan = excluded.vlan,"
     " why_not = excluded.why_not"
-    " WHERE (network.bridge, network.why_not) <> (excluded.bridge, excluded.why_not)";
+    " WHERE (network.bridge, network.vlan, network.why_not)"
+    "  IS DISTINCT FROM (excluded.bridge, excluded.vlan, excluded.why_not)";
 
 static const char sql_networks_gone[] =
     "DELETE FROM network WHERE host_id = $1 AND name NOT IN"

@@ -12,7 +12,8 @@ static const char sql_plan[] =
     "   (d.disk #>> '{destination,sr}') || '/' || (d.disk #>> '{destination,vdi}') AS reference"
     "  FROM jsonb_array_elements($3::jsonb -> 'disks') AS d(disk)"
     "  UNION ALL SELECT 'domain', $3::jsonb ->> 'domain') AS p"
-    " ON CONFLICT DO NOTHING";
+    " ON CONFLICT (migration_id, host_id, kind, reference) DO UPDATE"
+    " SET is_removed = false, sequence = NULL, changed_at = now() WHERE ledger.is_removed";
 
 bool ledger_plan(struct db *db, const struct migration_spec *spec, struct error *err)
 {

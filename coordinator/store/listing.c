@@ -16,7 +16,7 @@
     " 'cpu_vendor', h.cpu_vendor, 'cpu_model', h.cpu_model, 'cpus', h.cpus,"                       \
     " 'guest_types', h.guest_types,"                                                               \
     " 'memory_bytes', h.memory_bytes, 'memory_free_bytes', h.memory_free_bytes,"                   \
-    " 'link_address', h.link_address, 'link_port', h.link_port,"                                   \
+    " 'link_address', h.link_address, 'link_port', h.link_port, 'links', h.links,"                 \
     " 'last_seen', h.last_seen, 'certificate_expires_at', (SELECT max(c.expires_at)"               \
     "  FROM host_certificate c WHERE c.host_id = h.id AND c.revoked_at IS NULL)) AS body"          \
     " FROM host h JOIN pool p ON p.id = h.pool_id"
@@ -47,7 +47,8 @@ bool listing_host(struct db *db, const char *scope, const char *id_or_name, int 
 
 static const char sql_networks[] =
     "SELECT n.id, json_build_object('id', n.id, 'name', n.name, 'bridge', n.bridge,"
-    " 'why_not', n.why_not, 'host', h.id, 'host_name', h.name, 'pool', p.id,"
+    " 'vlan', n.vlan, 'why_not', n.why_not, 'host', h.id, 'host_name', h.name,"
+    " 'pool', p.id,"
     " 'pool_name', p.name) AS body"
     " FROM network n JOIN host h ON h.id = n.host_id JOIN pool p ON p.id = h.pool_id"
     " WHERE ($1::uuid IS NULL OR n.id > $1) AND " IN_SCOPE("$3", "p.id") " ORDER BY n.id LIMIT $2";

@@ -3,7 +3,9 @@
 
 #include "base/cleanup.h"
 #include "base/memory.h"
+#include "coordinator/store/migration_control.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,15 +38,28 @@ static bool read_row(const struct db_rows *rows, struct migration_row *row, stru
     copy_id(out.requested_host, rows, "requested_host_id");
     out.epoch = db_value_int(rows, 0, "epoch");
     out.is_cancel_requested = db_value_bool(rows, 0, "is_cancel_requested");
+    out.may_switch = !db_value_bool(rows, 0, "is_held");
+    out.retries_left = (int)db_value_int(rows, 0, "retries_left");
+    out.bandwidth_bytes_per_s = (uint64_t)db_value_int(rows, 0, "bandwidth_bytes_per_s");
+    snprintf(out.error_code, sizeof out.error_code, "%s", db_value(rows, 0, "error_code"));
+    snprintf(out.network, sizeof out.network, "%s", db_value(rows, 0, "network"));
     out.mapping = memory_copy_text(db_value(rows, 0, "mapping"));
     out.spec = memory_copy_text(db_value(rows, 0, "spec"));
     *row = out;
     return true;
 }
 
+/* Said by the policy and by what was asked for, at this moment. */
+#define SWITCHOVER_HELD                                                                            \
+    "(NOT is_switchover_requested AND CASE switchover WHEN 'manual' THEN true"                     \
+    " WHEN 'window' THEN coalesce(switchover_from > now(), false)"                                 \
+    "  OR coalesce(switchover_until <= now(), false) ELSE false END)"
+
 #define ROW                                                                                        \
     "SELECT id, vm_id, destination_vm_id, source_host_id, destination_host_id,"                    \
     " destination_pool_id, requested_host_id, state, epoch, is_cancel_requested,"                  \
+    " " SWITCHOVER_HELD " AS is_held, retries - retries_used AS retries_left,"                     \
+    " coalesce(error_code, '') AS error_code, bandwidth_bytes_per_s, network,"                     \
     " mapping::text AS mapping, spec::text AS spec FROM migration WHERE id = $1"
 
 static const char sql_lock[] = ROW " FOR NO KEY UPDATE";
@@ -86,21 +101,30 @@ bool migration_store_admission_lock(struct db *db, struct error *err)
 static const char sql_insert[] =
     "INSERT INTO migration (id, vm_id, destination_vm_id, domain_uuid, name, memory_bytes,"
     " source_pool_id, source_host_id, destination_pool_id, destination_host_id,"
-    " requested_host_id, mapping, spec, state, created_by)"
+    " requested_host_id, mapping, spec, state, created_by, priority, retries, stall_timeout_s,"
+    " bandwidth_bytes_per_s, network, was_slowed)"
     " SELECT ($1::jsonb ->> 'migration')::uuid, $2::uuid,"
     " CASE WHEN s.pool_id = $4::uuid THEN $2::uuid ELSE $3::uuid END,"
     " ($1::jsonb ->> 'domain')::uuid, $1::jsonb ->> 'name',"
     " ($1::jsonb ->> 'memory_bytes')::bigint, s.pool_id, s.id, $4::uuid,"
-    " ($1::jsonb #>> '{destination,id}')::uuid, $5::uuid, $6::jsonb, $1::jsonb, 'queued', $7"
+    " ($1::jsonb #>> '{destination,id}')::uuid, $5::uuid, $6::jsonb, $1::jsonb, 'queued', $7,"
+    " $8::integer, $9::integer, $10::integer, $11::bigint, $12, $11::bigint > 0"
     " FROM host s WHERE s.id = ($1::jsonb #>> '{source,id}')::uuid";
 
 bool migration_store_insert(struct db *db, const struct migration_new *made, struct error *err)
 {
     auto_free char *spec = json_encode_text(migration_spec_fields, made->spec);
+    const struct migration_policy *policy = made->policy;
+    struct db_text priority = db_int(policy->priority);
+    struct db_text retries = db_int(policy->retries);
+    struct db_text stall = db_int(policy->stall_timeout_s);
+    struct db_text bandwidth = db_int((int64_t)policy->bandwidth_bytes_per_s);
     if (db_query(db, sql_insert,
                  DB_PARAMS(spec, made->vm, made->destination_vm, made->destination_pool,
-                           made->requested_host, made->mapping, made->created_by),
-                 NULL, err))
+                           made->requested_host, made->mapping, made->created_by, priority.text,
+                           retries.text, stall.text, bandwidth.text, policy->network),
+                 NULL, err) &&
+        migration_control_set_switchover(db, made->spec->migration, &policy->switchover, err))
         return true;
     if (err->code != ERROR_CONFLICT)
         return false;
@@ -120,7 +144,14 @@ bool migration_store_set_spec(struct db *db, const struct migration_spec *spec, 
 }
 
 static const char sql_move[] =
-    "UPDATE migration SET state = $3, epoch = $4, waits_for = NULL,"
+    "UPDATE migration SET state = $3, epoch = $4, waits_for = NULL, state_since = now(),"
+    " copy_began_at = CASE WHEN $3 = 'transferring' THEN coalesce(copy_began_at, now())"
+    "  WHEN $3 <> 'queued' THEN copy_began_at END,"
+    " copy_ended_at = CASE WHEN $3 IN ('ready', 'handing_off') THEN coalesce(copy_ended_at, now())"
+    "  WHEN $3 <> 'queued' THEN copy_ended_at END,"
+    " handoff_began_at = CASE WHEN $3 = 'handing_off' THEN now() ELSE handoff_began_at END,"
+    " handoff_ended_at = CASE WHEN $3 = 'cleaning' THEN now() ELSE handoff_ended_at END,"
+    " was_slowed = was_slowed OR (state = 'handing_off' AND $3 = 'transferring'),"
     " started_at = CASE WHEN $3 = 'preparing' THEN now() ELSE started_at END,"
     " ended_at = CASE WHEN $3 IN ('succeeded', 'failed', 'cancelled') THEN now() END"
     " WHERE id = $1 AND state = $2";
@@ -253,10 +284,11 @@ static const char sql_queue[] =
     "  CROSS JOIN LATERAL (VALUES (m.source_host_id), (m.destination_host_id)) AS busy(host_id)"
     "  WHERE m.ended_at IS NULL AND m.state <> 'queued'"
     "  GROUP BY busy.host_id HAVING count(*) >= $1::integer)"
-    " SELECT q.id FROM migration q WHERE q.state = 'queued'"
+    " SELECT q.id FROM migration q WHERE q.state = 'queued' AND NOT q.is_copy_paused"
+    " AND (q.not_before IS NULL OR q.not_before <= now())"
     " AND q.source_host_id NOT IN (SELECT host_id FROM load)"
     " AND (q.requested_host_id IS NULL OR q.requested_host_id NOT IN (SELECT host_id FROM load))"
-    " ORDER BY q.sequence LIMIT $2";
+    " ORDER BY q.priority DESC, q.sequence LIMIT $2";
 
 bool migration_store_queue(struct db *db, int most, int limit, struct db_rows **rows,
                            struct error *err)
@@ -269,9 +301,10 @@ bool migration_store_queue(struct db *db, int most, int limit, struct db_rows **
 static const char sql_destination_lost[] =
     "SELECT m.id FROM migration m JOIN host d ON d.id = m.destination_host_id"
     " WHERE m.ended_at IS NULL AND d.last_seen < now() - make_interval(secs => $1::integer)"
-    " AND (m.state IN ('preparing', 'transferring') OR (m.state = 'aborting' AND EXISTS"
+    " AND (m.state IN ('preparing', 'transferring', 'ready') OR (m.state = 'aborting' AND EXISTS"
     "  (SELECT FROM step s WHERE s.migration_id = m.id AND s.kind = 'abort-source'"
-    "   AND s.state = 'done')))"
+    "   AND s.state = 'done' AND s.sequence > (SELECT max(p.sequence) FROM step p"
+    "    WHERE p.migration_id = m.id AND p.kind = 'prepare'))))"
     " ORDER BY m.sequence";
 
 bool migration_store_destination_lost(struct db *db, int seconds, struct db_rows **rows,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "coordinator/domain/migration.h"
+#include "coordinator/domain/policy.h"
 #include "coordinator/store/page.h"
 
 /* What a transition needs of a row. */
@@ -15,6 +16,11 @@ struct migration_row {
     enum migration_state state;
     int64_t epoch;
     bool is_cancel_requested;
+    bool may_switch;     /* nothing holds the switch-over now */
+    int retries_left;    /* how often a failure that passes may start it again */
+    char error_code[32]; /* "" = it has not failed */
+    uint64_t bandwidth_bytes_per_s;
+    char network[LIMIT_NAME + 1];
     char *mapping; /* JSON */
     char *spec;    /* JSON of struct migration_spec */
 };
@@ -43,6 +49,7 @@ struct migration_new {
     const char *requested_host; /* NULL = any of the pool */
     const char *mapping;        /* JSON, effective */
     const char *created_by;
+    const struct migration_policy *policy;
 };
 /* Queued. ERROR_CONFLICT when the VM has an active migration. */
 bool migration_store_insert(struct db *db, const struct migration_new *made,
@@ -78,8 +85,8 @@ bool migration_store_release_vm(struct db *db, const struct migration_row *row,
 /* Active started migrations in which the host takes part. */
 bool migration_store_load_of(struct db *db, const char *host, int *count,
                              struct error *err) must_check;
-/* Ids of at most `limit` queued migrations of whose named hosts none has `most` or more active
- * ones, oldest first. *rows has a column `id`. */
+/* Ids of at most `limit` queued migrations that may start now and of whose named hosts none has
+ * `most` or more active ones: higher priorities first, then the older. *rows has a column `id`. */
 bool migration_store_queue(struct db *db, int most, int limit, struct db_rows **rows,
                            struct error *err) must_check;
 /* Ids of migrations that a destination silent for `seconds` moves on. Column `id`. */

@@ -4,6 +4,11 @@
 #include "base/cleanup.h"
 #include "protocol/agent_api.h"
 
+/* What moves while a copy goes on. */
+#define MOVES(progress)                                                                            \
+    "jsonb_path_query_array(" progress ", '$.disks[*].copied_bytes')"                              \
+    " || jsonb_path_query_array(" progress ", '$.disks[*].mirror_epoch')"
+
 static const char sql_progress[] =
     "INSERT INTO migration_progress (migration_id, progress)"
     " SELECT m.id, p.progress FROM jsonb_array_elements($2::jsonb) WITH ORDINALITY"
@@ -13,8 +18,11 @@ static const char sql_progress[] =
     " WHERE NOT EXISTS (SELECT FROM jsonb_array_elements($2::jsonb) WITH ORDINALITY"
     "  AS later(progress, position) WHERE later.progress -> 'migration' = p.progress -> 'migration'"
     "  AND later.position > p.position)"
-    " ON CONFLICT (migration_id) DO UPDATE SET progress = excluded.progress, changed_at = now()"
-    " WHERE migration_progress.progress IS DISTINCT FROM excluded.progress";
+    " ON CONFLICT (migration_id) DO UPDATE SET progress = excluded.progress, changed_at = now(),"
+    " moved_at = CASE WHEN (" MOVES("migration_progress.progress") ") = (" MOVES(
+        "excluded.progress") ") THEN migration_progress.moved_at ELSE now() END"
+                             " WHERE migration_progress.progress IS DISTINCT FROM "
+                             "excluded.progress";
 
 bool migration_store_progress(struct db *db, const char *host, const struct json_array *progress,
                               struct error *err)
@@ -30,6 +38,17 @@ bool migration_store_progress(struct db *db, const char *host, const struct json
 #define IS_LOST(host, seconds)                                                                     \
     host ".last_seen < now() - make_interval(secs => " seconds "::integer)"
 
+/* What a ready VM waits for. */
+#define UTC(time)   "to_char(" time " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
+#define SWITCH_OVER "POST /v1/migrations/' || m.id || '/switchover"
+#define HOLDS                                                                                      \
+    "CASE WHEN m.is_switchover_requested OR m.switchover = 'automatic' THEN NULL"                  \
+    " WHEN m.switchover = 'manual' THEN 'an operator: " SWITCH_OVER "'"                            \
+    " WHEN m.switchover_from > now() THEN 'its switch-over window, which opens at ' || " UTC(      \
+        "m.switchover_from") " WHEN m.switchover_until <= now() THEN 'an operator: its "           \
+                             "switch-over window closed at ' || " UTC(                             \
+                                 "m.switchover_until") " || ' (" SWITCH_OVER ")' END"
+
 /* What it waits for is derived where it can be: hosts that are away, the agent's own words. */
 #define WAITS_FOR(seconds)                                                                         \
     "CASE WHEN m.ended_at IS NOT NULL THEN NULL"                                                   \
@@ -38,8 +57,14 @@ bool migration_store_progress(struct db *db, const char *host, const struct json
                        " WHEN m.state <> 'queued' AND " IS_LOST(                                   \
                            "dh", seconds) " THEN 'host ' || dh.name || ' (destination), which "    \
                                           "does not report'"                                       \
+                                          " WHEN m.is_copy_paused AND m.state IN ('queued', "      \
+                                          "'preparing', 'transferring') THEN 'an operator: it is " \
+                                          "paused (POST /v1/migrations/' || m.id || '/resume)'"    \
+                                          " WHEN m.state = 'ready' THEN " HOLDS                    \
                                           " ELSE coalesce(m.waits_for, nullif(p.progress ->> "     \
-                                          "'waits_for', '')) END"
+                                          "'waits_for', ''), CASE WHEN m.state = 'queued' THEN "   \
+                                          "'its turn: other migrations of its hosts go first' "    \
+                                          "END) END"
 
 #define DISKS                                                                                      \
     "(SELECT coalesce(json_agg(json_build_object('index', d.position - 1,"                         \
@@ -75,6 +100,22 @@ bool migration_store_progress(struct db *db, const char *host, const struct json
     " WHEN m.state IN ('preparing', 'cleaning', 'aborting') THEN m.state"                          \
     " ELSE coalesce(p.progress ->> 'phase', 'waiting') END"
 
+/* Among all that are queued, from 1. */
+#define POSITION                                                                                   \
+    "CASE WHEN m.state = 'queued' THEN (SELECT count(*) + 1 FROM migration q"                      \
+    " WHERE q.state = 'queued' AND (q.priority > m.priority"                                       \
+    "  OR (q.priority = m.priority AND q.sequence < m.sequence))) END"
+
+#define SWITCHOVER                                                                                 \
+    "json_build_object('when', m.switchover, 'not_before', m.switchover_from,"                     \
+    " 'not_after', m.switchover_until, 'is_requested', m.is_switchover_requested)"
+
+#define POLICY                                                                                     \
+    "'priority', m.priority, 'position', " POSITION ", 'switchover', " SWITCHOVER ","              \
+    " 'retries', m.retries, 'retries_used', m.retries_used,"                                       \
+    " 'stall_timeout_s', m.stall_timeout_s, 'bandwidth_bytes_per_s', m.bandwidth_bytes_per_s,"     \
+    " 'is_copy_paused', m.is_copy_paused, 'network', nullif(m.network, '')"
+
 #define END(pool, host)                                                                            \
     "json_build_object('pool', " pool ".id, 'pool_name', " pool ".name,"                           \
     " 'host', " host ".id, 'host_name', " host ".name)"
@@ -92,7 +133,8 @@ bool migration_store_progress(struct db *db, const char *host, const struct json
                                  "m.pause_us,"                                                     \
                                  " 'longest_stall_ms', coalesce((p.progress ->> "                  \
                                  "'longest_stall_ms')::bigint, 0),"                                \
-                                 " 'is_cancel_requested', m.is_cancel_requested, 'error', CASE "   \
+                                 " 'is_cancel_requested', m.is_cancel_requested, " POLICY          \
+                                 ", 'error', CASE "                                                \
                                  "WHEN m.error_code IS NOT NULL"                                   \
                                  " THEN json_build_object('code', m.error_code, 'message', "       \
                                  "m.error_text) END,"                                              \
@@ -136,12 +178,14 @@ bool migration_store_show(struct db *db, const char *id, int host_lost_after_s, 
                      "migration %s does not exist: GET /v1/migrations lists them", id);
 }
 
+/* The place in the queue is that of others too, so it is looked at again each second. */
 static const char sql_steady[] =
-    "SELECT (extract(epoch FROM min(h.last_seen) + make_interval(secs => $2::integer) - now())"
-    " * 1000)::bigint AS ms FROM migration m"
-    " JOIN host h ON h.id IN (m.source_host_id, m.destination_host_id)"
-    " WHERE m.id = $1 AND m.ended_at IS NULL AND m.state <> 'queued'"
-    " AND h.last_seen >= now() - make_interval(secs => $2::integer)";
+    "SELECT CASE WHEN EXISTS (SELECT FROM migration WHERE id = $1 AND state = 'queued') THEN 1000"
+    " ELSE (SELECT extract(epoch FROM min(h.last_seen) + make_interval(secs => $2::integer)"
+    "   - now()) * 1000 FROM migration m"
+    "  JOIN host h ON h.id IN (m.source_host_id, m.destination_host_id)"
+    "  WHERE m.id = $1 AND m.ended_at IS NULL"
+    "  AND h.last_seen >= now() - make_interval(secs => $2::integer))::bigint END AS ms";
 
 bool migration_store_steady_ms(struct db *db, const char *id, int host_lost_after_s, int64_t *ms,
                                struct error *err)

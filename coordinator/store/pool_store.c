@@ -34,6 +34,47 @@ bool pool_store_show(struct db *db, const char *scope, const char *id_or_name, c
     return true;
 }
 
+static const char cpu_sql[] =
+    "SELECT p.id, p.name, CASE WHEN count(DISTINCT h.cpu_vendor) = 1 THEN min(h.cpu_vendor) END"
+    " AS vendor, count(h.cpu_vendor) AS hosts FROM pool p"
+    " LEFT JOIN host h ON h.pool_id = p.id AND h.state = 'enabled' AND h.hypervisor IS NOT NULL"
+    " WHERE p.id::text = $1 OR p.name = $1 GROUP BY p.id";
+
+static const char cpu_reports_sql[] =
+    "SELECT h.cpu_vendor, t.type, t.features FROM host h CROSS JOIN LATERAL"
+    " jsonb_to_recordset(h.guest_types) AS t(type text, features text)"
+    " WHERE h.pool_id = $1 AND h.state = 'enabled' AND h.hypervisor IS NOT NULL"
+    " ORDER BY h.name, t.type";
+
+#define COPY(out, rows, row, column)                                                               \
+    snprintf((out), sizeof(out), "%s",                                                             \
+             db_value((rows), (row), (column)) ? db_value((rows), (row), (column)) : "")
+
+bool pool_store_cpu(struct db *db, const char *id_or_name, struct pool_cpu *out, struct error *err)
+{
+    auto_db_rows struct db_rows *pool = NULL;
+    auto_db_rows struct db_rows *rows = NULL;
+    if (!db_query(db, cpu_sql, DB_PARAMS(id_or_name), &pool, err))
+        return false;
+    if (db_count(pool) == 0)
+        return error_set(err, ERROR_NOT_FOUND, "pool %s does not exist", id_or_name);
+    struct pool_cpu found = {.hosts = (int)db_value_int(pool, 0, "hosts")};
+    COPY(found.pool, pool, 0, "id");
+    COPY(found.name, pool, 0, "name");
+    COPY(found.vendor, pool, 0, "vendor");
+    if (!db_query(db, cpu_reports_sql, DB_PARAMS(found.pool), &rows, err))
+        return false;
+    found.report_count = (size_t)db_count(rows);
+    found.reports = memory_array(found.report_count, sizeof *found.reports);
+    for (int i = 0; i < db_count(rows); i++) {
+        COPY(found.reports[i].vendor, rows, i, "cpu_vendor");
+        COPY(found.reports[i].type, rows, i, "type");
+        COPY(found.reports[i].features, rows, i, "features");
+    }
+    *out = found;
+    return true;
+}
+
 static const char create_sql[] =
     "INSERT INTO pool AS p (name) VALUES ($1) RETURNING p.id, " POOL_BODY;
 

@@ -3,6 +3,7 @@
 #include "coordinator/store/preflight_facts.h"
 
 #include "base/memory.h"
+#include "coordinator/store/measured_rates.h"
 #include "coordinator/store/word.h"
 
 #include <stdio.h>
@@ -17,7 +18,8 @@ static void copy_text(char *out, size_t size, const char *value)
 }
 
 static const char sql_vm[] =
-    "SELECT v.id, v.domain_uuid, v.name, v.state, v.memory_bytes, v.type, v.features, v.why_not,"
+    "SELECT v.id, v.domain_uuid, v.name, v.state, v.memory_bytes, v.vcpus, v.type, v.features, "
+    "v.why_not,"
     " v.host_id, active.id AS migration"
     " FROM vm v LEFT JOIN LATERAL (SELECT m.id FROM migration m WHERE m.ended_at IS NULL"
     "  AND m.domain_uuid = v.domain_uuid AND m.id IS DISTINCT FROM $2::uuid LIMIT 1) AS active"
@@ -42,6 +44,7 @@ static bool load_vm(struct db *db, const struct preflight_request *request,
     COPY(out->source.id, rows, 0, "host_id");
     out->state = (enum domain_state)word_index(domain_state_names, db_value(rows, 0, "state"));
     out->memory_bytes = (uint64_t)db_value_int(rows, 0, "memory_bytes");
+    out->vcpus = (int)db_value_int(rows, 0, "vcpus");
     return true;
 }
 
@@ -78,7 +81,9 @@ static bool load_disks(struct db *db, struct preflight_input *out, struct error 
 }
 
 static const char sql_vifs[] =
-    "SELECT mac, network FROM vif WHERE vm_id = $1 ORDER BY position, mac";
+    "SELECT f.mac, f.network, n.id AS network_id, n.vlan FROM vif f JOIN vm v ON v.id = f.vm_id"
+    " LEFT JOIN network n ON n.host_id = v.host_id AND n.name = f.network"
+    " WHERE f.vm_id = $1 ORDER BY f.position, f.mac";
 
 static bool load_vifs(struct db *db, struct preflight_input *out, struct error *err)
 {
@@ -90,22 +95,38 @@ static bool load_vifs(struct db *db, struct preflight_input *out, struct error *
     for (int i = 0; i < db_count(rows); i++) {
         COPY(out->vifs[i].mac, rows, i, "mac");
         COPY(out->vifs[i].network, rows, i, "network");
+        COPY(out->vifs[i].network_id, rows, i, "network_id");
+        out->vifs[i].vlan = (int)db_value_int(rows, i, "vlan");
     }
     return true;
 }
 
-/* Memory is held from the moment a migration is created until its VM is in the host's own figures.
- * $1 pool or NULL, $2 host or NULL, $3 own migration or NULL, $4 seconds, $5 VM object, $6 domain.
- */
+/* It stands before that one in the queue. */
+#define BEFORE(own_id)                                                                             \
+    "(SELECT (own.priority, -own.sequence) < (m.priority, -m.sequence) FROM migration own"         \
+    " WHERE own.id = " own_id ")"
+
+/* A migration m that will still take its share of host h. */
+#define COMES_TO_HOST                                                                              \
+    "m.destination_host_id = h.id AND m.ended_at IS NULL AND m.state <> 'cleaning'"                \
+    " AND m.id IS DISTINCT FROM $3::uuid"                                                          \
+    " AND (m.state <> 'queued' OR $3 IS NULL OR " BEFORE("$3") ")"
+
+/* Memory and vCPUs are held from the moment a migration is created until its VM is in the host's
+ * own figures. $1 pool or NULL, $2 host or NULL, $3 own migration or NULL, $4 seconds, $5 VM
+ * object, $6 domain, $7 transfer network. */
 static const char sql_hosts[] =
     "SELECT h.id, h.name, h.state = 'enabled' AS is_enabled, h.in_maintenance,"
     " h.last_seen IS NULL OR h.last_seen < now() - make_interval(secs => $4::integer) AS is_lost,"
-    " h.hypervisor, h.accelerator, h.hypervisor_version, h.cpu_vendor, h.link_address,"
-    " h.link_port,"
+    " h.hypervisor, h.accelerator, h.hypervisor_version, h.cpu_vendor,"
+    " CASE WHEN $7 = '' THEN h.link_address ELSE l.address END AS link_address,"
+    " CASE WHEN $7 = '' THEN h.link_port ELSE l.port END AS link_port,"
+    " coalesce(h.cpus, 0) AS cpus, (SELECT coalesce(sum(v.vcpus), 0) FROM vm v"
+    "  WHERE v.host_id = h.id AND v.is_present AND v.state IN ('running', 'paused'))"
+    " + (SELECT coalesce(sum(v.vcpus), 0) FROM migration m JOIN vm v ON v.id = m.vm_id"
+    "  WHERE " COMES_TO_HOST ") AS vcpus_used,"
     " h.memory_free_bytes, (SELECT sum(m.memory_bytes)::bigint FROM migration m"
-    "  WHERE m.destination_host_id = h.id AND m.ended_at IS NULL AND m.state <> 'cleaning'"
-    "  AND m.id IS DISTINCT FROM $3::uuid AND (m.state <> 'queued' OR $3 IS NULL"
-    "   OR m.sequence < (SELECT own.sequence FROM migration own WHERE own.id = $3)))"
+    "  WHERE " COMES_TO_HOST ")"
     "  AS memory_reserved_bytes,"
     " EXISTS (SELECT FROM step s JOIN migration e ON e.id = s.migration_id"
     "  WHERE s.host_id = h.id AND s.state IN ('queued', 'running')"
@@ -113,7 +134,11 @@ static const char sql_hosts[] =
     "  AND e.domain_uuid = $6::uuid) AS is_not_clean,"
     " EXISTS (SELECT FROM vm v WHERE v.pool_id = h.pool_id AND v.domain_uuid = $6::uuid"
     "  AND v.id <> $5::uuid) AS has_domain"
-    " FROM host h WHERE ($1::uuid IS NULL OR h.pool_id = $1) AND ($2::uuid IS NULL OR h.id = $2)"
+    " FROM host h LEFT JOIN LATERAL (SELECT r.address, r.port FROM "
+    "jsonb_to_recordset(h.links)"
+    "  AS r(name text, address text, port integer) WHERE r.name = $7 LIMIT 1) AS l ON "
+    "true"
+    " WHERE ($1::uuid IS NULL OR h.pool_id = $1) AND ($2::uuid IS NULL OR h.id = $2)"
     " ORDER BY h.name";
 
 static void read_host(const struct db_rows *rows, int i, struct preflight_host *host)
@@ -131,6 +156,8 @@ static void read_host(const struct db_rows *rows, int i, struct preflight_host *
     host->is_lost = db_value_bool(rows, i, "is_lost");
     host->is_not_clean = db_value_bool(rows, i, "is_not_clean");
     host->has_domain = db_value_bool(rows, i, "has_domain");
+    host->cpus = (int)db_value_int(rows, i, "cpus");
+    host->vcpus_used = (int)db_value_int(rows, i, "vcpus_used");
     host->memory_free_bytes = (uint64_t)db_value_int(rows, i, "memory_free_bytes");
     host->memory_reserved_bytes = (uint64_t)db_value_int(rows, i, "memory_reserved_bytes");
 }
@@ -141,9 +168,10 @@ static bool load_hosts(struct db *db, const struct preflight_request *request, c
 {
     struct db_text seconds = db_int(request->host_lost_after_s);
     const char *domain = in->vm_exists ? in->domain : NULL;
-    return db_query(db, sql_hosts,
-                    DB_PARAMS(pool, host, request->migration, seconds.text, in->vm, domain), rows,
-                    err);
+    return db_query(
+        db, sql_hosts,
+        DB_PARAMS(pool, host, request->migration, seconds.text, in->vm, domain, request->network),
+        rows, err);
 }
 
 static bool load_source(struct db *db, const struct preflight_request *request,
@@ -215,8 +243,8 @@ static bool load_guest_types(struct db *db, const char *pool, struct preflight_i
 }
 
 static const char sql_networks[] =
-    "SELECT n.host_id, n.name, n.why_not FROM network n JOIN host h ON h.id = n.host_id"
-    " WHERE h.pool_id = $1";
+    "SELECT n.host_id, n.id, n.name, n.vlan, n.why_not FROM network n"
+    " JOIN host h ON h.id = n.host_id WHERE h.pool_id = $1";
 
 static bool load_networks(struct db *db, const char *pool, struct preflight_input *out,
                           struct error *err)
@@ -231,14 +259,16 @@ static bool load_networks(struct db *db, const char *pool, struct preflight_inpu
         host->networks =
             memory_resize(host->networks, host->network_count + 1, sizeof *host->networks);
         struct preflight_network *network = &host->networks[host->network_count++];
+        COPY(network->id, rows, i, "id");
         COPY(network->name, rows, i, "name");
+        network->vlan = (int)db_value_int(rows, i, "vlan");
         COPY(network->why_not, rows, i, "why_not");
     }
     return true;
 }
 
 static const char sql_srs[] =
-    "SELECT sh.host_id, s.id, s.name, s.free_bytes FROM sr s"
+    "SELECT sh.host_id, s.id, s.name, s.size_bytes, s.free_bytes FROM sr s"
     " JOIN sr_host sh ON sh.sr_id = s.id WHERE s.pool_id = $1 ORDER BY s.name, s.id";
 
 static bool load_srs(struct db *db, const char *pool, struct preflight_input *out,
@@ -253,7 +283,8 @@ static bool load_srs(struct db *db, const char *pool, struct preflight_input *ou
             continue;
         host->srs = memory_resize(host->srs, host->sr_count + 1, sizeof *host->srs);
         struct preflight_sr *sr = &host->srs[host->sr_count++];
-        *sr = (struct preflight_sr){.free_bytes = (uint64_t)db_value_int(rows, i, "free_bytes")};
+        *sr = (struct preflight_sr){.size_bytes = (uint64_t)db_value_int(rows, i, "size_bytes"),
+                                    .free_bytes = (uint64_t)db_value_int(rows, i, "free_bytes")};
         COPY(sr->id, rows, i, "id");
         COPY(sr->name, rows, i, "name");
     }
@@ -269,8 +300,8 @@ static const char sql_reservations[] =
     " LEFT JOIN vdi v ON v.sr_id = (d.destination ->> 'sr')::uuid"
     "  AND v.id = (d.destination ->> 'vdi')::uuid"
     " WHERE m.destination_pool_id = $1 AND m.ended_at IS NULL AND m.state <> 'cleaning'"
-    " AND m.id IS DISTINCT FROM $2::uuid AND (m.state <> 'queued' OR $2 IS NULL"
-    "  OR m.sequence < (SELECT own.sequence FROM migration own WHERE own.id = $2))";
+    " AND m.id IS DISTINCT FROM $2::uuid AND (m.state <> 'queued' OR $2 IS NULL OR " BEFORE(
+        "$2") ")";
 
 static void reserve(struct preflight_host *host, const char *sr, uint64_t bytes)
 {
@@ -321,7 +352,7 @@ static bool load(struct db *db, const struct preflight_request *request,
     return load_candidates(db, request, out, err) &&
            load_guest_types(db, request->pool, out, err) &&
            load_networks(db, request->pool, out, err) && load_srs(db, request->pool, out, err) &&
-           load_reservations(db, request, out, err);
+           load_reservations(db, request, out, err) && measured_rates_load(db, out, err);
 }
 
 bool preflight_facts_load(struct db *db, const struct preflight_request *request,

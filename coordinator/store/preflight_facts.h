@@ -10,6 +10,7 @@ struct preflight_request {
     const char *host;      /* destination host's id, or NULL: any of the pool */
     const char *migration; /* the queued migration that wants to start, or NULL for a new one: its
                               own reservations and those queued behind it do not count */
+    const char *network;   /* transfer network by name; "" = each host's own link */
     int host_lost_after_s;
 };
 

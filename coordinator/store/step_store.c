@@ -14,7 +14,7 @@ enum { POLL_STEPS = 64 }; /* in one answer; the rest comes with the next poll */
 /* NOTIFY only wakes parked polls; it is sent with the commit. */
 static const char sql_wake[] = "SELECT pg_notify('host_steps', $1)";
 
-static bool wake(struct db *db, const char *host, struct error *err)
+bool step_store_wake(struct db *db, const char *host, struct error *err)
 {
     return db_query(db, sql_wake, DB_PARAMS(host), NULL, err);
 }
@@ -46,7 +46,7 @@ bool step_store_insert(struct db *db, const struct migration_row *migration,
                     DB_PARAMS(id, migration->id, host, step_kind_names[made->kind], epoch.text,
                               handoff_verdict_names[made->verdict], attempt.text, delay.text),
                     NULL, err) &&
-           wake(db, host, err);
+           step_store_wake(db, host, err);
 }
 
 static const char sql_find[] =
@@ -94,7 +94,8 @@ static const char sql_supersede[] = "UPDATE step SET state = 'superseded', ended
 bool step_store_supersede(struct db *db, const struct migration_row *migration, struct error *err)
 {
     return db_query(db, sql_supersede, DB_PARAMS(migration->id), NULL, err) &&
-           wake(db, migration->source_host, err) && wake(db, migration->destination_host, err);
+           step_store_wake(db, migration->source_host, err) &&
+           step_store_wake(db, migration->destination_host, err);
 }
 
 static const char sql_ask_cancel[] =
@@ -106,13 +107,14 @@ bool step_store_ask_cancel(struct db *db, const struct migration_row *migration,
 {
     return db_query(db, sql_ask_cancel, DB_PARAMS(migration->id, step_kind_names[kind]), NULL,
                     err) &&
-           wake(db, host_of(migration, kind), err);
+           step_store_wake(db, host_of(migration, kind), err);
 }
 
 static const char sql_aborted[] =
     "SELECT coalesce(bool_or(kind = 'abort-source'), false) AS source,"
     " coalesce(bool_or(kind = 'abort-destination'), false) AS destination"
-    " FROM step WHERE migration_id = $1 AND state = 'done'";
+    " FROM step WHERE migration_id = $1 AND state = 'done' AND sequence > (SELECT max(p.sequence)"
+    "  FROM step p WHERE p.migration_id = $1 AND p.kind = 'prepare')";
 
 bool step_store_aborted(struct db *db, const char *migration, bool *source, bool *destination,
                         struct error *err)
@@ -240,6 +242,39 @@ static bool poll_cancel(struct db *db, const char *host, const char *known, cons
     return true;
 }
 
+static const char sql_poll_settings[] =
+    "SELECT m.id, m.settings_version, m.bandwidth_bytes_per_s, m.is_copy_paused,"
+    " m.is_switchover_held FROM migration m WHERE m.source_host_id = $1"
+    " AND m.state IN ('preparing', 'transferring', 'ready') AND m.settings_version > coalesce("
+    "  (SELECT max(k.version) FROM jsonb_to_recordset($2::jsonb -> 'settings')"
+    "   AS k(migration uuid, version bigint) WHERE k.migration = m.id), 0)"
+    " ORDER BY m.sequence LIMIT $3";
+
+static bool poll_settings(struct db *db, const char *host, const struct agent_poll *poll,
+                          struct agent_poll_answer *answer, struct error *err)
+{
+    answer->has_settings = poll->has_settings;
+    if (!poll->has_settings)
+        return true;
+    auto_db_rows struct db_rows *rows = NULL;
+    auto_free char *json = json_encode_text(agent_poll_fields, poll);
+    struct db_text limit = db_int(POLL_STEPS);
+    if (!db_query(db, sql_poll_settings, DB_PARAMS(host, json, limit.text), &rows, err))
+        return false;
+    struct transfer_settings *items = memory_array((size_t)db_count(rows), sizeof *items);
+    for (int i = 0; i < db_count(rows); i++) {
+        items[i] = (struct transfer_settings){
+            .version = db_value_int(rows, i, "settings_version"),
+            .bandwidth_bytes_per_s = (uint64_t)db_value_int(rows, i, "bandwidth_bytes_per_s"),
+            .is_copy_paused = db_value_bool(rows, i, "is_copy_paused"),
+            .is_switchover_held = db_value_bool(rows, i, "is_switchover_held"),
+        };
+        memcpy(items[i].migration, db_value(rows, i, "id"), UUID_SIZE);
+    }
+    answer->settings = (struct json_array){.items = items, .count = (size_t)db_count(rows)};
+    return true;
+}
+
 bool step_store_poll(struct db *db, const char *host, const struct agent_poll *poll,
                      struct agent_poll_answer *answer, struct error *err)
 {
@@ -252,12 +287,24 @@ bool step_store_poll(struct db *db, const char *host, const struct agent_poll *p
         return false;
     struct agent_poll_answer found = {0};
     if (!poll_steps(db, host, known, &found, err) ||
-        !poll_cancel(db, host, known, cancelling, &found, err)) {
+        !poll_cancel(db, host, known, cancelling, &found, err) ||
+        !poll_settings(db, host, poll, &found, err)) {
         json_release(agent_poll_answer_fields, &found);
         return false;
     }
     *answer = found;
     return true;
+}
+
+static const char sql_hasten[] =
+    "UPDATE step SET not_before = now() WHERE migration_id = $1 AND kind = $2 AND state = 'queued'"
+    " AND not_before > now()";
+
+bool step_store_hasten(struct db *db, const struct migration_row *migration, enum step_kind kind,
+                       struct error *err)
+{
+    return db_query(db, sql_hasten, DB_PARAMS(migration->id, step_kind_names[kind]), NULL, err) &&
+           step_store_wake(db, host_of(migration, kind), err);
 }
 
 static const char sql_due_hosts[] =

@@ -37,7 +37,13 @@ bool step_store_supersede(struct db *db, const struct migration_row *migration,
 bool step_store_ask_cancel(struct db *db, const struct migration_row *migration,
                            enum step_kind kind, struct error *err) must_check;
 
-/* Which of the two ends have finished aborting. */
+/* A step of this kind that rests is delivered now. */
+bool step_store_hasten(struct db *db, const struct migration_row *migration, enum step_kind kind,
+                       struct error *err) must_check;
+/* The host's parked polls look again when the transaction commits. */
+bool step_store_wake(struct db *db, const char *host, struct error *err) must_check;
+
+/* Which of the two ends have finished aborting, since it was prepared last. */
 bool step_store_aborted(struct db *db, const char *migration, bool *source, bool *destination,
                         struct error *err) must_check;
 bool step_store_is_live(struct db *db, const char *migration, enum step_kind kind, bool *is_live,
@@ -46,9 +52,9 @@ bool step_store_is_live(struct db *db, const char *migration, enum step_kind kin
 bool step_store_receive_error(struct db *db, const char *migration, int64_t epoch, bool *has_failed,
                               struct error *why, struct error *err) must_check;
 
-/* What a poll of this host answers: live steps that are due and not in `known`, and those of
- * `known` to stop that are not in `cancelling`. Marks the known ones as running. Free with
- * agent_poll_answer_fields. */
+/* What a poll of this host answers: live steps that are due and not in `known`, those of `known` to
+ * stop that are not in `cancelling`, and settings that are newer than the host's. Marks the known
+ * ones as running. Free with agent_poll_answer_fields. */
 bool step_store_poll(struct db *db, const char *host, const struct agent_poll *poll,
                      struct agent_poll_answer *answer, struct error *err) must_check;
 /* Hosts with undelivered steps that are due. Column `host_id`. */

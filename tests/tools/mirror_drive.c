@@ -52,6 +52,7 @@ struct end {
     struct receiver_set *receivers;
     struct hypervisor *hypervisor;
     struct transfer *transfer;
+    int64_t settings_version; /* the highest so far */
     pthread_t runner;
     bool has_runner;
 };
@@ -289,7 +290,10 @@ static void transfer_command(struct end *end, const char *line)
     } else if (strcmp(line, "finish") == 0) {
         answer(line, transfer_finish(end->transfer, &err), &err);
     } else if (strncmp(line, "bandwidth ", 10) == 0) {
-        transfer_set_bandwidth(end->transfer, strtoull(line + 10, NULL, 10));
+        const struct transfer_settings settings = {.version = ++end->settings_version,
+                                                   .bandwidth_bytes_per_s =
+                                                       strtoull(line + 10, NULL, 10)};
+        transfer_set(end->transfer, &settings);
         answer("bandwidth", true, &err);
     } else if (strcmp(line, "progress") == 0) {
         print_progress(end);

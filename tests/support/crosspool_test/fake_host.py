@@ -43,6 +43,7 @@ class FakeHost:
         self.sequence = 0
         self.known = {}
         self.cancelling = set()
+        self.settings = {}  # by migration; None: of an agent that does not understand them
         lan = f"lan-{pool.lower()}"
         self.inventory = empty_inventory()
         self.inventory["networks"].append({"name": lan, "bridge": "br0"})
@@ -80,8 +81,13 @@ class FakeHost:
         self.send(**self.next_inventory())
 
     def poll_once(self):
-        answer = self.api.post("/agent/v1/poll", {"known": sorted(self.known),
-                                                  "cancelling": sorted(self.cancelling)})
+        body = {"known": sorted(self.known), "cancelling": sorted(self.cancelling)}
+        if self.settings is not None:
+            body["settings"] = [{"migration": migration, "version": one["version"]}
+                                for migration, one in self.settings.items()]
+        answer = self.api.post("/agent/v1/poll", body)
+        for one in answer.get("settings", []):
+            self.settings[one["migration"]] = one
         for step in answer["steps"]:
             self.known[step["id"]] = step
         self.cancelling |= set(answer["cancel"])
@@ -102,6 +108,20 @@ class FakeHost:
         while step["id"] not in self.cancelling:
             assert time.monotonic() < end, f"{step['kind']} was not cancelled"
             self.poll_once()
+
+    def wait_settings(self, migration, timeout=20, **members):
+        """Polls until the migration's settings hold these members."""
+        end = time.monotonic() + timeout
+        while True:
+            one = self.settings.get(migration, {})
+            if all(one.get(name) == value for name, value in members.items()):
+                return one
+            assert time.monotonic() < end, f"{self.name} was not told {members}: {one}"
+            self.poll_once()
+
+    def progress(self, migration, phase="copying", copied=0, epoch=1):
+        self.send(progress=[{"migration": migration, "phase": phase, "disks": [
+            {"index": 0, "copied_bytes": copied, "mirror_epoch": epoch}]}])
 
     # ---- results
     def done(self, step, verdict="none", pause_us=0):

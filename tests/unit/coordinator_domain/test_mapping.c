@@ -22,10 +22,34 @@ static void refuses(const char *text, const char *reason)
     cr_assert(strstr(err.text, reason), "\"%s\" does not say \"%s\"", err.text, reason);
 }
 
+static const char *network_of(const struct mapping *map, const char *mac, const char *name)
+{
+    const struct mapping_network network = {.id = "", .name = name};
+    return mapping_network_of(map, mac, &network);
+}
+
+Test(mapping, a_network_is_found_by_id_then_name_then_vlan)
+{
+    struct mapping map = {0};
+    struct error err;
+    cr_assert(mapping_decode("{\"networks\": {\"id-1\": \"by-id\", \"lan\": \"by-name\","
+                             " \"vlan:7\": \"by-vlan\"}}",
+                             &map, &err));
+    struct mapping_network network = {.id = "id-1", .name = "lan", .vlan = 7};
+    cr_assert_str_eq(mapping_network_of(&map, "", &network), "by-id");
+    network.id = "id-2";
+    cr_assert_str_eq(mapping_network_of(&map, "", &network), "by-name");
+    network.name = "dmz";
+    cr_assert_str_eq(mapping_network_of(&map, "", &network), "by-vlan");
+    network.vlan = 0;
+    cr_assert_null(mapping_network_of(&map, "", &network));
+    mapping_done(&map);
+}
+
 Test(mapping, says_nothing_that_was_not_written)
 {
     struct mapping map = decode("{}");
-    cr_assert_null(mapping_network_of(&map, "52:54:00:00:00:01", "lan"));
+    cr_assert_null(network_of(&map, "52:54:00:00:00:01", "lan"));
     cr_assert_null(mapping_sr_of(&map, "vda", "11111111-2222-4333-8444-555555555555", "local"));
     cr_assert_eq(mapping_format_of(&map, "vda", IMAGE_VHD), IMAGE_VHD);
     mapping_done(&map);
@@ -37,8 +61,8 @@ Test(mapping, single_disks_and_vifs_come_before_srs_and_networks)
         decode("{\"networks\": {\"lan\": \"far\"}, \"srs\": {\"local\": \"store\"},"
                " \"disks\": {\"vdb\": {\"sr\": \"fast\"}, \"vdc\": {\"format\": \"qcow2\"}},"
                " \"vifs\": {\"52:54:00:00:00:02\": \"dmz\"}}");
-    cr_assert_str_eq(mapping_network_of(&map, "52:54:00:00:00:01", "lan"), "far");
-    cr_assert_str_eq(mapping_network_of(&map, "52:54:00:00:00:02", "lan"), "dmz");
+    cr_assert_str_eq(network_of(&map, "52:54:00:00:00:01", "lan"), "far");
+    cr_assert_str_eq(network_of(&map, "52:54:00:00:00:02", "lan"), "dmz");
     cr_assert_str_eq(mapping_sr_of(&map, "vda", "id", "local"), "store");
     cr_assert_str_eq(mapping_sr_of(&map, "vdb", "id", "local"), "fast");
     cr_assert_str_eq(mapping_sr_of(&map, "vdc", "id", "local"), "store");
@@ -65,8 +89,8 @@ Test(mapping, the_request_overrides_the_set_key_by_key)
     mapping_overlay(&set, &request, &map);
     mapping_done(&set);
     mapping_done(&request);
-    cr_assert_str_eq(mapping_network_of(&map, "", "a"), "1");
-    cr_assert_str_eq(mapping_network_of(&map, "", "b"), "3");
+    cr_assert_str_eq(network_of(&map, "", "a"), "1");
+    cr_assert_str_eq(network_of(&map, "", "b"), "3");
     cr_assert_str_eq(mapping_sr_of(&map, "vda", "", "s"), "z");
     cr_assert_eq(mapping_format_of(&map, "vda", IMAGE_RAW), IMAGE_RAW);
     cr_assert_str_eq(mapping_sr_of(&map, "vdb", "", "s"), "y");

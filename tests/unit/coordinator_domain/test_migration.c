@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FACT_SETS = 16 };
+enum { FACT_SETS = 64 };
 
 /* state: event -> state [steps] (effects), said once more by hand. A '+fact' needs it, a '-fact'
  * must not have it. */
@@ -21,10 +21,23 @@ static const char *const expected[] = {
     "preparing: prepare failed -> aborting [abort-source abort-destination] (supersede)",
     "preparing: cancel -> aborting [abort-source abort-destination] (supersede)",
     "preparing: destination lost -> aborting [abort-source abort-destination] (supersede)",
-    "transferring: transferred -> handing_off [receive handoff] (epoch)",
+    "queued: switch over -> queued [] (let-switch)",
+    "preparing: switch over -> preparing [] (let-switch)",
+    "transferring: switch over -> transferring [] (let-switch)",
+    "transferring: transferred +may_switch -> handing_off [receive handoff] (epoch)",
+    "transferring: transferred -may_switch -> ready [transfer] ()",
+    "transferring: mirrored -> ready [] ()",
+    "transferring: stalled -> aborting [abort-source abort-destination] (supersede)",
     "transferring: transfer failed -> aborting [abort-source abort-destination] (supersede)",
     "transferring: cancel -> aborting [abort-source abort-destination] (supersede)",
     "transferring: destination lost -> aborting [abort-source abort-destination] (supersede)",
+    "ready: transferred +may_switch -> handing_off [receive handoff] (epoch)",
+    "ready: transferred -may_switch -> ready [transfer] ()",
+    "ready: mirror lost -> transferring [] ()",
+    "ready: switch over -> ready [] (let-switch)",
+    "ready: transfer failed -> aborting [abort-source abort-destination] (supersede)",
+    "ready: cancel -> aborting [abort-source abort-destination] (supersede)",
+    "ready: destination lost -> aborting [abort-source abort-destination] (supersede)",
     "handing_off: source says owned -> cleaning [clean-source=owned] (commit)",
     "handing_off: destination says owned -> cleaning [conclude=owned] (commit)",
     "handing_off: source says abandoned +repeat -> transferring [transfer] (supersede)",
@@ -44,14 +57,17 @@ static const char *const expected[] = {
     "cleaning: source clean -> cleaning [clean-destination] ()",
     "cleaning: destination clean -> succeeded [] (supersede)",
     "aborting: source aborted -destination_aborted -> aborting [] ()",
-    "aborting: source aborted +destination_aborted -cancelled -> failed [] ()",
-    "aborting: source aborted +destination_aborted +cancelled -> cancelled [] ()",
+    "aborting: source aborted +destination_aborted +can_retry -> queued [] (retry)",
+    "aborting: source aborted +destination_aborted -can_retry -cancelled -> failed [] ()",
+    "aborting: source aborted +destination_aborted -can_retry +cancelled -> cancelled [] ()",
     "aborting: destination aborted -source_aborted -> aborting [] ()",
-    "aborting: destination aborted +source_aborted -cancelled -> failed [] ()",
-    "aborting: destination aborted +source_aborted +cancelled -> cancelled [] ()",
-    "aborting: destination lost +source_aborted -cancelled -> failed [] ()",
-    "aborting: destination lost +source_aborted +cancelled -> cancelled [] ()",
-    "aborting: cancel -> aborting [] ()",
+    "aborting: destination aborted +source_aborted +can_retry -> queued [] (retry)",
+    "aborting: destination aborted +source_aborted -can_retry -cancelled -> failed [] ()",
+    "aborting: destination aborted +source_aborted -can_retry +cancelled -> cancelled [] ()",
+    "aborting: destination lost +source_aborted +can_retry -> aborting [] ()",
+    "aborting: destination lost +source_aborted -can_retry -cancelled -> failed [] ()",
+    "aborting: destination lost +source_aborted -can_retry +cancelled -> cancelled [] ()",
+    "aborting: cancel -> aborting [] (no-retry)",
     "cancelled: cancel -> cancelled [] ()",
     "cancelled: destination aborted -> cancelled [] ()",
     "failed: destination aborted -> failed [] ()",
@@ -64,10 +80,18 @@ static const struct {
 } facts_words[] = {{FACT_CAN_REPEAT, "repeat"},
                    {FACT_SOURCE_ABORTED, "source_aborted"},
                    {FACT_DESTINATION_ABORTED, "destination_aborted"},
-                   {FACT_CANCELLED, "cancelled"}},
-  effect_words[] = {{EFFECT_PLAN, "plan"},           {EFFECT_NEW_EPOCH, "epoch"},
-                    {EFFECT_SUPERSEDE, "supersede"}, {EFFECT_CANCEL_HANDOFF, "cancel-handoff"},
-                    {EFFECT_COMMIT, "commit"},       {EFFECT_ALARM, "alarm"}};
+                   {FACT_CANCELLED, "cancelled"},
+                   {FACT_MAY_SWITCH, "may_switch"},
+                   {FACT_CAN_RETRY, "can_retry"}},
+  effect_words[] = {{EFFECT_PLAN, "plan"},
+                    {EFFECT_NEW_EPOCH, "epoch"},
+                    {EFFECT_SUPERSEDE, "supersede"},
+                    {EFFECT_CANCEL_HANDOFF, "cancel-handoff"},
+                    {EFFECT_COMMIT, "commit"},
+                    {EFFECT_ALARM, "alarm"},
+                    {EFFECT_LET_SWITCH, "let-switch"},
+                    {EFFECT_RETRY, "retry"},
+                    {EFFECT_NO_RETRY, "no-retry"}};
 
 /* The right side of a line, as the function answers. */
 static void describe(const struct migration_next *next, char out[256])

@@ -211,6 +211,39 @@ Test(preflight, vifs)
             strcpy(world.networks[0][0].why_not, "the host has no bridge br1"));
     BLOCKED(UNKNOWN_VIF, "vif 52:54:00:00:00:99",
             set_request(&world, "{\"vifs\": {\"52:54:00:00:00:99\": \"far\"}}"));
+    BLOCKED(NETWORK_AMBIGUOUS, "vif 52:54:00:00:00:01",
+            (world.networks[0][0].vlan = world.networks[0][1].vlan = 7, b1->network_count = 2,
+             set_map(&world,
+                     "{\"networks\": {\"lan\": \"vlan:7\"}, \"srs\": {\"local\": \"store\"}}")));
+}
+
+/* The destination network that the plan names, for a map of networks. */
+static void assert_network(const char *networks, const char *expected)
+{
+    struct world world;
+    char map[256];
+    make_world(&world);
+    world.vifs[0].vlan = 5;
+    memcpy(world.vifs[0].network_id, HOST_A, UUID_SIZE);
+    memcpy(world.networks[0][0].id, HOST_B, UUID_SIZE);
+    world.networks[0][0].vlan = 7;
+    world.networks[0][1] = (struct preflight_network){.name = "other"};
+    world.hosts[0].network_count = 2;
+    snprintf(map, sizeof map, "{\"networks\": {%s}, \"srs\": {\"local\": \"store\"}}", networks);
+    set_map(&world, map);
+    struct preflight_result result;
+    preflight_check(&world.in, &result);
+    cr_assert_eq(result.count, 0, "%s", result.count ? result.blockers[0].message : "");
+    cr_assert_str_eq(result.vifs[0].destination_network, expected);
+    preflight_result_done(&result);
+    end_world(&world);
+}
+
+Test(preflight, networks_are_mapped_by_id_name_and_vlan)
+{
+    assert_network("\"vlan:5\": \"vlan:7\"", "far");
+    assert_network("\"lan\": \"" HOST_B "\"", "far");
+    assert_network("\"" HOST_A "\": \"other\"", "other");
 }
 
 Test(preflight, a_vif_of_no_network_can_be_mapped_by_its_mac)
@@ -237,6 +270,11 @@ Test(preflight, hosts)
     BLOCKED(HOST_LOST, "host a1", in->source.is_lost = true);
     BLOCKED(LINK_UNKNOWN, "host b1", b1->link_address[0] = '\0');
     BLOCKED(LINK_UNKNOWN, "host a1", in->source.link_address[0] = '\0');
+    BLOCKED(TRANSFER_NETWORK_UNKNOWN, "host b1",
+            (strcpy(in->network, "storage"), b1->link_address[0] = '\0'));
+    BLOCKED(TRANSFER_NETWORK_UNKNOWN, "host a1",
+            (strcpy(in->network, "storage"), in->source.link_address[0] = '\0'));
+    BLOCKED(VCPUS, "host b1", (in->vcpus = 5, b1->cpus = 4));
     BLOCKED(HYPERVISOR_DIFFERS, "host b1", strcpy(b1->hypervisor, "libxl"));
     BLOCKED(HYPERVISOR_DIFFERS, "host b1", strcpy(b1->accelerator, "tcg"));
     BLOCKED(CPU_VENDOR_DIFFERS, "host b1", strcpy(b1->cpu_vendor, "AuthenticAMD"));
@@ -475,6 +513,94 @@ Test(preflight, finds_ten_blockers_at_once)
     cr_assert_null(result.disks);
     preflight_result_done(&result);
     end_world(&world);
+}
+
+/* ---- warnings and what is foretold */
+
+/* Changes one thing and expects no blocker and this warning alone. */
+#define WARNED(symbol, about, change)                                                              \
+    do {                                                                                           \
+        struct world world;                                                                        \
+        make_world(&world);                                                                        \
+        struct preflight_input *in = &world.in;                                                    \
+        struct preflight_host *b1 = &world.hosts[0];                                               \
+        struct preflight_sr *sr = &world.srs[0][0];                                                \
+        (void)in, (void)b1, (void)sr;                                                              \
+        change;                                                                                    \
+        struct preflight_result result;                                                            \
+        preflight_check(in, &result);                                                              \
+        cr_assert_eq(result.count, 0, "%s", result.count ? result.blockers[0].message : "");       \
+        cr_assert_eq(result.warnings.count, 1, "%zu warnings", result.warnings.count);             \
+        cr_assert_eq(result.warnings.items[0].code, WARNING_##symbol);                             \
+        cr_assert_str_eq(result.warnings.items[0].object, about);                                  \
+        cr_assert(result.warnings.items[0].fix[0]);                                                \
+        cr_assert_not_null(result.disks, "a warning keeps nothing from moving");                   \
+        preflight_result_done(&result);                                                            \
+        end_world(&world);                                                                         \
+    } while (0)
+
+static const struct preflight_rates fast = {.samples = 3,
+                                            .copy_bytes_per_s = UINT64_C(100) << 20,
+                                            .memory_bytes_per_s = UINT64_C(200) << 20,
+                                            .pause_us = 80500};
+
+Test(preflight, warnings)
+{
+    WARNED(VCPUS_OVERCOMMITTED, "host b1", (in->vcpus = 4, b1->cpus = 4, b1->vcpus_used = 1));
+    WARNED(SR_NEARLY_FULL, "sr store", (sr->size_bytes = 100 * GIB, sr->free_bytes = 19 * GIB));
+    WARNED(LINK_SLOW, "host b1", (b1->rates = fast, b1->rates.copy_bytes_per_s = 9 << 20));
+    WARNED(PAUSE_LONG, "vm g1", (b1->rates = fast, b1->rates.pause_us = 1000001));
+    WARNED(PAUSE_LONG, "vm g1", (b1->rates = fast, in->mode = MODE_SUSPEND));
+}
+
+Test(preflight, what_is_in_order_warns_of_nothing)
+{
+    struct world world;
+    make_world(&world);
+    world.in.vcpus = 4;
+    world.hosts[0].cpus = 5;
+    world.hosts[0].vcpus_used = 1;
+    world.hosts[0].rates = fast;
+    world.srs[0][0].size_bytes = 100 * GIB;
+    world.srs[0][0].free_bytes = 20 * GIB;
+    struct preflight_result result;
+    preflight_check(&world.in, &result);
+    cr_assert_eq(result.count, 0);
+    cr_assert_eq(result.warnings.count, 0);
+    preflight_result_done(&result);
+    end_world(&world);
+}
+
+static struct prediction predict(const struct preflight_rates *rates, uint64_t bandwidth,
+                                 enum migration_mode mode)
+{
+    struct prediction made;
+    prediction_make(&made, rates,
+                    &(struct prediction_load){.disk_bytes = 3 * GIB,
+                                              .memory_bytes = 2 * GIB,
+                                              .bandwidth_bytes_per_s = bandwidth,
+                                              .mode = mode});
+    cr_assert_eq(made.send_bytes, 5 * GIB);
+    return made;
+}
+
+Test(preflight, foretells_time_and_pause_from_measured_rates_alone)
+{
+    struct prediction made = predict(&fast, 0, MODE_LIVE);
+    cr_assert_eq(made.seconds, 31 + 11, "%lld", (long long)made.seconds);
+    cr_assert_eq(made.pause_ms, 81);
+    made = predict(&fast, UINT64_C(50) << 20, MODE_LIVE);
+    cr_assert_eq(made.seconds, 62 + 11, "the cap is slower");
+    made = predict(&fast, UINT64_C(500) << 20, MODE_LIVE);
+    cr_assert_eq(made.seconds, 31 + 11, "the cap is faster");
+    made = predict(&fast, 0, MODE_SUSPEND);
+    cr_assert_eq(made.pause_ms, 10241);
+    const struct preflight_rates none = {0};
+    made = predict(&none, 1 << 20, MODE_LIVE);
+    cr_assert(made.seconds == -1 && made.pause_ms == -1);
+    const struct preflight_rates only_pause = {.samples = 1, .pause_us = 1};
+    made = predict(&only_pause, 0, MODE_LIVE);
+    cr_assert(made.seconds == -1 && made.pause_ms == 1);
 }
 
 Test(preflight, chooses_the_fitting_host_with_the_most_free_memory)
