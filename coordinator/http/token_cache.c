@@ -7,12 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOTS = 1024 };
+enum {
+    SLOTS = 1024,
+    KEEP_MS = 60000, /* a look-up notes that the token was used, to the minute */
+};
 
 struct slot {
     char hash[65]; /* "": empty */
     struct token token;
-    int64_t until_ms; /* monotonic; 0 = for ever */
+    int64_t until_ms; /* monotonic */
     struct freshness_mark mark;
 };
 
@@ -53,7 +56,7 @@ bool token_cache_find(struct token_cache *cache, const char hash[65], int64_t no
 {
     pthread_mutex_lock(&cache->lock);
     const struct slot *slot = slot_of(cache, hash);
-    bool is_found = strcmp(slot->hash, hash) == 0 && (!slot->until_ms || now_ms < slot->until_ms) &&
+    bool is_found = strcmp(slot->hash, hash) == 0 && now_ms < slot->until_ms &&
                     freshness_holds(cache->freshness, &slot->mark, now_ms);
     if (is_found)
         token_copy(token, &slot->token);
@@ -68,7 +71,8 @@ void token_cache_keep(struct token_cache *cache, const char hash[65], const stru
     struct slot *slot = slot_of(cache, hash);
     memcpy(slot->hash, hash, sizeof slot->hash);
     token_copy(&slot->token, token);
-    slot->until_ms = token->good_for_ms ? read_ms + token->good_for_ms : 0;
+    bool is_short = token->good_for_ms && token->good_for_ms < KEEP_MS;
+    slot->until_ms = read_ms + (is_short ? token->good_for_ms : KEEP_MS);
     freshness_mark(&slot->mark, generation);
     freshness_mark_topic(&slot->mark, "token");
     pthread_mutex_unlock(&cache->lock);

@@ -38,7 +38,7 @@ bool scope_make(struct db *db, const char *const pools[], size_t count, char **s
     }
     qsort(ids, count, sizeof *ids, compare);
     struct buffer text;
-    buffer_init(&text, SCOPE_POOLS * UUID_SIZE + sizeof "{}");
+    buffer_init(&text, sizeof ids + sizeof "{}");
     bool is_good = buffer_printf(&text, err, "{%s", ids[0]);
     for (size_t i = 1; i < count && is_good; i++) {
         if (strcmp(ids[i], ids[i - 1]) != 0)

@@ -89,8 +89,11 @@ CREATE TRIGGER host_updated AFTER UPDATE ON host FOR EACH ROW
 CREATE TRIGGER pool_updated AFTER UPDATE ON pool FOR EACH ROW
     WHEN (old.name <> new.name) EXECUTE FUNCTION resource_changed('pool');
 
--- A new token needs no topic: who is not known is asked for each time.
+-- A new token needs no topic: who is not known is asked for each time. When one was used last says
+-- nothing of what it may do.
 CREATE TRIGGER api_token_updated AFTER UPDATE ON api_token FOR EACH ROW
-    WHEN (old.* IS DISTINCT FROM new.*) EXECUTE FUNCTION resource_changed('token');
+    WHEN ((old.name, old.role, old.hash, old.pool_ids, old.expires_at, old.revoked_at)
+        IS DISTINCT FROM (new.name, new.role, new.hash, new.pool_ids, new.expires_at, new.revoked_at))
+    EXECUTE FUNCTION resource_changed('token');
 CREATE TRIGGER api_token_deleted AFTER DELETE ON api_token FOR EACH ROW
     EXECUTE FUNCTION resource_changed('token');
