@@ -7,6 +7,7 @@ import time
 import pytest
 
 from crosspool_test import shell
+from crosspool_test.contract import Contract
 from crosspool_test.fake_host import GIB
 
 from test_migration import World
@@ -56,9 +57,12 @@ def test_a_wrong_policy_is_refused_and_nothing_is_made(world, members, where):
 
 
 def test_a_policy_is_shown(world):
-    shown = world.show(world.create(priority=7, retries=3, stall_timeout_s=60,
-                                    bandwidth_bytes_per_s=1 << 20,
-                                    switchover={"not_before": at(3600)}))
+    migration = world.create(priority=7, retries=3, stall_timeout_s=60,
+                             bandwidth_bytes_per_s=1 << 20,
+                             switchover={"not_before": at(3600)})
+    shown = world.show(migration)
+    for answer in (shown, control(world, migration, "pause"), change(world, migration, priority=7)):
+        assert not Contract().wrong({"$ref": "#/components/schemas/Migration"}, answer)
     assert (shown["priority"], shown["retries"], shown["retries_used"]) == (7, 3, 0)
     assert (shown["stall_timeout_s"], shown["bandwidth_bytes_per_s"]) == (60, 1 << 20)
     assert shown["switchover"]["when"] == "window" and shown["switchover"]["not_after"] is None

@@ -164,7 +164,7 @@ def test_answers_fit_the_contract(admin, coordinator, host):
                                            example_of("POST", "/agent/v1/report"))
     assert report.status == 204, report.text
     admin.post("/v1/mapping-sets", example_of("POST", "/v1/mapping-sets"))
-    names = {"/v1/pools/{id}": "A", "/v1/hosts/{id}": "a1", "/v1/vms/{id}": "g1",
+    names = {"/v1/pools/{id}": "A", "/v1/pools/{id}/cpu": "A", "/v1/hosts/{id}": "a1", "/v1/vms/{id}": "g1",
              "/v1/mapping-sets/{id}": "a-to-b", "/v1/tokens/{id}": "admin"}
     for method, path in CONTRACT.operations:
         if method != "GET" or path == "/v1/migrations/{id}":
