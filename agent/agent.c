@@ -3,7 +3,6 @@
 
 #include "agent/coordinator_client/coordinator_client.h"
 #include "agent/domain_news.h"
-#include "agent/hypervisor/qemu/qemu.h"
 #include "agent/inventory/domain_owners.h"
 #include "agent/process/child.h"
 #include "agent/steps/dispatch.h"
@@ -396,41 +395,26 @@ static bool check_ours(const struct agent_config *config, const char *domain, st
     return ok;
 }
 
-/* The driver checks the description; here only its UUID matters. */
-static bool read_uuid(const char *text, size_t size, char uuid[UUID_SIZE], struct error *err)
+static bool boot_here(const struct agent_config *config, const struct hypervisor_driver *driver,
+                      struct hypervisor *hypervisor, const char *path, struct error *err)
 {
-    json_t *root = NULL;
-    if (!json_parse(text, size, &root, err))
+    auto_free char *text = NULL;
+    char uuid[UUID_SIZE];
+    if (!driver->describe(hypervisor, path, &text, uuid, err))
         return false;
-    const char *found = json_string_value(json_object_get(root, "uuid"));
-    bool is_valid = found && uuid_is_valid(found);
-    if (is_valid)
-        memcpy(uuid, found, UUID_SIZE);
-    else
-        error_set(err, ERROR_INVALID, "/uuid: expected a UUID");
-    json_decref(root);
-    return is_valid;
+    return (check_ours(config, uuid, err) && driver->boot(hypervisor, text, err)) ||
+           error_prefix(err, "%s", path);
 }
 
 bool agent_boot(const struct agent_config *config, const char *domain_path, struct error *err)
 {
-    enum { DESCRIPTION_LIMIT = 1 << 20 };
     const struct hypervisor_driver *driver = NULL;
     struct hypervisor *hypervisor = NULL;
-    auto_free char *text = NULL;
-    size_t size = 0;
-    char uuid[UUID_SIZE];
-    if (strcmp(config->hypervisor, "qemu") != 0)
-        return error_set(err, ERROR_UNSUPPORTED, "boot: the hypervisor is %s, expected qemu",
-                         config->hypervisor);
-    if (!file_read(domain_path, DESCRIPTION_LIMIT, &text, &size, err))
+    if (!file_make_directory(config->state_directory, 0700, err) ||
+        !file_make_directory(config->run_directory, 0700, err) || !child_start_spawner(err) ||
+        !open_hypervisor(config, &driver, &hypervisor, err))
         return false;
-    if (!read_uuid(text, size, uuid, err))
-        return error_prefix(err, "%s", domain_path);
-    if (!check_ours(config, uuid, err) || !file_make_directory(config->run_directory, 0700, err) ||
-        !child_start_spawner(err) || !open_hypervisor(config, &driver, &hypervisor, err))
-        return false;
-    bool ok = qemu_boot(hypervisor, text, err);
+    bool ok = boot_here(config, driver, hypervisor, domain_path, err);
     driver->close(hypervisor);
-    return ok || error_prefix(err, "%s", domain_path);
+    return ok;
 }

@@ -17,7 +17,7 @@ struct options {
 };
 
 static const char usage[] =
-    "usage: crosspool-agent run | enrol --token-file FILE | boot DOMAIN.json, each with --config "
+    "usage: crosspool-agent run | enrol --token-file FILE | boot DOMAIN, each with --config "
     "FILE";
 
 static bool take_word(struct options *options, const char *word, struct error *err)
@@ -73,8 +73,8 @@ static bool check(const struct options *options, struct error *err)
                          "%s: --token-file goes with enrol, and enrol needs it; %s", command,
                          usage);
     if (is_boot != (options->domain != NULL))
-        return error_set(err, ERROR_INVALID,
-                         "%s: DOMAIN.json goes with boot, and boot needs it; %s", command, usage);
+        return error_set(err, ERROR_INVALID, "%s: DOMAIN goes with boot, and boot needs it; %s",
+                         command, usage);
     return true;
 }
 

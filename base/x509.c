@@ -314,6 +314,19 @@ bool x509_host_of_der(const unsigned char *der, size_t size, char host[37], char
     return true;
 }
 
+bool x509_fits_key(const char *cert_pem, const char *key_pem, bool *fits, struct error *err)
+{
+    auto_cert *cert = read_cert(cert_pem, err);
+    if (!cert)
+        return false;
+    auto_key *key = read_key(key_pem, err);
+    if (!key)
+        return false;
+    *fits = X509_check_private_key(cert, key) == 1;
+    ERR_clear_error();
+    return true;
+}
+
 bool x509_seconds_left(const char *cert_pem, long long *seconds, struct error *err)
 {
     auto_cert *cert = read_cert(cert_pem, err);

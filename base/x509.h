@@ -32,6 +32,9 @@ bool x509_issue(const char *ca_cert_pem, const char *ca_key_pem, const char *csr
 bool x509_host_of_pem(const char *cert_pem, char host[37], struct error *err) must_check;
 bool x509_host_of_der(const unsigned char *der, size_t size, char host[37], char serial_hex[65],
                       struct error *err) must_check;
+/* Does the key belong to the (first) certificate? */
+bool x509_fits_key(const char *cert_pem, const char *key_pem, bool *fits,
+                   struct error *err) must_check;
 /* Seconds until the certificate expires (negative: expired). */
 bool x509_seconds_left(const char *cert_pem, long long *seconds, struct error *err) must_check;
 

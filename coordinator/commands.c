@@ -1,14 +1,25 @@
 /* The commands that do one thing and end. */
 #include "coordinator/commands.h"
 
+#include "base/cleanup.h"
+#include "base/clock.h"
 #include "coordinator/db/db.h"
 #include "coordinator/options.h"
+#include "coordinator/security/audit.h"
 #include "coordinator/security/ca.h"
 #include "coordinator/security/certificate.h"
 #include "coordinator/security/config.h"
+#include "coordinator/security/scope.h"
 #include "coordinator/security/token.h"
+#include "coordinator/store/listing.h"
+#include "coordinator/store/token_view.h"
 
+#include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
 
 enum { TAKE_TIMEOUT_MS = 5000 };
 
@@ -55,14 +66,91 @@ bool command_init(const struct options *options, const struct coordinator_config
     return with_database(options, config, migrate, err);
 }
 
+/* Both ends of an audited change: what the store shows of the object. */
+typedef bool show_function(struct db *db, const char *id, const struct coordinator_config *config,
+                           char **body, struct error *err);
+
+static bool show_token(struct db *db, const char *id, const struct coordinator_config *config,
+                       char **body, struct error *err)
+{
+    (void)config;
+    return token_view_show(db, id, body, err);
+}
+
+static bool show_host(struct db *db, const char *id, const struct coordinator_config *config,
+                      char **body, struct error *err)
+{
+    return listing_host(db, NULL, id, config->host_lost_after_s, body, err);
+}
+
+/* The row of a change by the command line; whoever runs it as root stays whom he logged in as. */
+static bool record(struct db *db, const struct options *options, const char *kind, const char *id,
+                   const char *before, const char *after, struct error *err)
+{
+    const char *user = getenv("SUDO_USER");
+    struct passwd *entry = user ? NULL : getpwuid(getuid());
+    const struct audit_actor actor = {
+        .kind = "cli",
+        .name = user    ? user
+                : entry ? entry->pw_name
+                        : "unknown",
+        .operation = options->command,
+    };
+    struct audit_change change = {0};
+    audit_change_set(&change, kind, id, before, after);
+    bool is_written = audit_write(db, &actor, &change, err);
+    audit_change_done(&change);
+    return is_written;
+}
+
+/* "90d", "12h", "30m" from now, as a time. */
+static bool read_end(const char *text, char out[32], struct error *err)
+{
+    static const struct {
+        char letter;
+        long seconds;
+    } units[] = {{'d', 86400}, {'h', 3600}, {'m', 60}};
+    char *end = NULL;
+    errno = 0;
+    long count = strtol(text, &end, 10);
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (errno || end == text || count < 1 || count > 100000 || end[0] != units[i].letter ||
+            end[1])
+            continue;
+        time_t when = (time_t)clock_wall_s() + count * units[i].seconds;
+        struct tm parts;
+        gmtime_r(&when, &parts);
+        strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &parts);
+        return true;
+    }
+    return error_set(err, ERROR_INVALID,
+                     "option --expires-in %.20s: expected 1 to 100000 with d, h or m", text);
+}
+
+static bool make_token(struct db *db, const struct options *options, char id[UUID_SIZE],
+                       char text[TOKEN_TEXT_SIZE], struct error *err)
+{
+    auto_free char *scope = NULL;
+    char end[32];
+    struct token_new wanted = {.name = options->name};
+    if (!token_role_parse(options->role, &wanted.role, err) ||
+        (options->expires_in && !read_end(options->expires_in, end, err)) ||
+        (options->pool_count && !scope_make(db, options->pools, options->pool_count, &scope, err)))
+        return false;
+    wanted.scope = scope;
+    wanted.expires_at = options->expires_in ? end : NULL;
+    return token_create(db, &wanted, id, text, err);
+}
+
 static bool create_token(struct db *db, const struct options *options,
                          const struct coordinator_config *config, struct error *err)
 {
     (void)config;
-    enum token_role role;
-    char text[TOKEN_TEXT_SIZE];
-    if (!token_role_parse(options->role, &role, err) ||
-        !token_create(db, options->name, role, text, err))
+    char id[UUID_SIZE], text[TOKEN_TEXT_SIZE];
+    auto_free char *after = NULL;
+    if (!db_begin(db, err) || !make_token(db, options, id, text, err) ||
+        !token_view_show(db, id, &after, err) ||
+        !record(db, options, "token", id, NULL, after, err) || !db_commit(db, err))
         return false;
     printf("%s\n", text);
     return true;
@@ -74,11 +162,32 @@ bool command_token_create(const struct options *options, const struct coordinato
     return with_database(options, config, create_token, err);
 }
 
+/* One object brought to an end, with its row, or nothing of it. */
+struct ending {
+    const char *kind;
+    bool (*find)(struct db *db, const char *name, char id[UUID_SIZE], struct error *err);
+    show_function *show;
+    bool (*end)(struct db *db, const char *id, struct error *err);
+};
+
+static bool end_object(struct db *db, const struct options *options,
+                       const struct coordinator_config *config, const struct ending *ending,
+                       struct error *err)
+{
+    char id[UUID_SIZE];
+    auto_free char *before = NULL;
+    auto_free char *after = NULL;
+    return db_begin(db, err) && ending->find(db, options->name, id, err) &&
+           ending->show(db, id, config, &before, err) && ending->end(db, id, err) &&
+           ending->show(db, id, config, &after, err) &&
+           record(db, options, ending->kind, id, before, after, err) && db_commit(db, err);
+}
+
 static bool revoke_token(struct db *db, const struct options *options,
                          const struct coordinator_config *config, struct error *err)
 {
-    (void)config;
-    return token_revoke(db, options->name, err);
+    static const struct ending ending = {"token", token_find_id, show_token, token_revoke};
+    return end_object(db, options, config, &ending, err);
 }
 
 bool command_token_revoke(const struct options *options, const struct coordinator_config *config,
@@ -87,11 +196,16 @@ bool command_token_revoke(const struct options *options, const struct coordinato
     return with_database(options, config, revoke_token, err);
 }
 
+static bool find_host(struct db *db, const char *name, char id[UUID_SIZE], struct error *err)
+{
+    return listing_find_host(db, NULL, name, id, err);
+}
+
 static bool revoke_host(struct db *db, const struct options *options,
                         const struct coordinator_config *config, struct error *err)
 {
-    (void)config;
-    return certificate_revoke_host(db, options->name, err);
+    static const struct ending ending = {"host", find_host, show_host, certificate_revoke_host};
+    return end_object(db, options, config, &ending, err);
 }
 
 bool command_host_revoke(const struct options *options, const struct coordinator_config *config,

@@ -6,14 +6,14 @@
 
 const char options_usage[] =
     "usage: crosspool-coordinator run|migrate|init --config FILE\n"
-    "       crosspool-coordinator token create --name NAME --role viewer|operator|admin "
-    "--config FILE\n"
+    "       crosspool-coordinator token create --name NAME --role viewer|operator|admin\n"
+    "           [--pool POOL]... [--expires-in 90d|12h|30m] --config FILE\n"
     "       crosspool-coordinator token revoke --name NAME --config FILE\n"
     "       crosspool-coordinator host revoke --name NAME --config FILE\n";
 
 static const struct {
     const char *first, *second, *command;
-    bool needs_name, needs_role;
+    bool needs_name, needs_role; /* a role goes with pools and an end */
 } commands[] = {
     {"run", NULL, "run", false, false},
     {"migrate", NULL, "migrate", false, false},
@@ -35,13 +35,27 @@ static int find_command(int argc, char **argv)
     return -1;
 }
 
+static bool add_pool(struct options *options, const char *pool, struct error *err)
+{
+    if (!pool)
+        return error_set(err, ERROR_INVALID, "option --pool needs a value");
+    if (options->pool_count == OPTIONS_POOLS)
+        return error_set(err, ERROR_INVALID, "option --pool: expected at most %d of them",
+                         OPTIONS_POOLS);
+    options->pools[options->pool_count++] = pool;
+    return true;
+}
+
 static bool read_option(struct options *options, const char *option, const char *value,
                         struct error *err)
 {
-    const char **place = strcmp(option, "--config") == 0 ? &options->config
-                         : strcmp(option, "--name") == 0 ? &options->name
-                         : strcmp(option, "--role") == 0 ? &options->role
-                                                         : NULL;
+    if (strcmp(option, "--pool") == 0)
+        return add_pool(options, value, err);
+    const char **place = strcmp(option, "--config") == 0       ? &options->config
+                         : strcmp(option, "--name") == 0       ? &options->name
+                         : strcmp(option, "--role") == 0       ? &options->role
+                         : strcmp(option, "--expires-in") == 0 ? &options->expires_in
+                                                               : NULL;
     if (!place)
         return error_set(err, ERROR_INVALID, "unknown option %.40s", option);
     if (!value)
@@ -74,7 +88,11 @@ bool options_parse(struct options *options, int argc, char **argv, struct error 
     }
     if (!require(parsed.config, true, "--config", err) ||
         !require(parsed.name, commands[command].needs_name, "--name", err) ||
-        !require(parsed.role, commands[command].needs_role, "--role", err))
+        !require(parsed.role, commands[command].needs_role, "--role", err) ||
+        (parsed.expires_in &&
+         !require(parsed.expires_in, commands[command].needs_role, "--expires-in", err)) ||
+        (parsed.pool_count &&
+         !require(parsed.pools[0], commands[command].needs_role, "--pool", err)))
         return false;
     *options = parsed;
     return true;

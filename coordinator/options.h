@@ -3,11 +3,17 @@
 
 #include "base/error.h"
 
+#include <stddef.h>
+
+enum { OPTIONS_POOLS = 32 };
+
 struct options {
     const char
         *command; /* "run", "migrate", "init", "token create", "token revoke", "host revoke" */
     const char *config;
-    const char *name, *role;
+    const char *name, *role, *expires_in;
+    const char *pools[OPTIONS_POOLS]; /* each --pool */
+    size_t pool_count;
 };
 
 /* ERROR_INVALID says what is missing or unknown; the words stay argv's. */

@@ -7,6 +7,7 @@
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/security/ca.h"
 #include "coordinator/security/config.h"
+#include "coordinator/security/tls_pair.h"
 #include "protocol/vocabulary.h"
 
 #include <errno.h>
@@ -26,6 +27,7 @@ enum {
 struct coordinator {
     const struct coordinator_config *config;
     struct ca ca;
+    struct tls_pair tls; /* empty: the API port shows the CA's server certificate */
     struct db_pool *pool;
     struct scheduler *scheduler;
     struct db_listener *listener;
@@ -44,8 +46,20 @@ static void wake_host(void *context, const char *host)
 
 static void on_notification(void *context, const char *channel, const char *payload)
 {
-    (void)channel;
-    wake_host(context, payload);
+    struct coordinator *coordinator = context;
+    struct http_server *server = atomic_load(&coordinator->wakeable);
+    if (strcmp(channel, "host_steps") == 0)
+        wake_host(context, payload);
+    else if (server)
+        http_changed(server, payload);
+}
+
+static void on_heard(void *context, int64_t until_ms)
+{
+    struct coordinator *coordinator = context;
+    struct http_server *server = atomic_load(&coordinator->wakeable);
+    if (server)
+        http_heard(server, until_ms);
 }
 
 static bool migrate(struct coordinator *coordinator, struct error *err)
@@ -68,11 +82,16 @@ static bool start_http(struct coordinator *coordinator, struct error *err)
         .server_certificate = coordinator->ca.server_certificate,
         .server_key = coordinator->ca.server_key,
         .ca = coordinator->ca.certificate,
+        .api_certificate = coordinator->tls.certificate,
+        .api_key = coordinator->tls.key,
         .api_body_limit = LIMIT_BODY,
         .agent_body_limit = LIMIT_MESSAGE,
+        .limits = config->limits,
+        .poll_cache_bytes = config->poll_cache_bytes,
         .threads = THREADS,
     };
     coordinator->api.ca = &coordinator->ca;
+    coordinator->api.tls = &coordinator->tls;
     coordinator->api.config = config;
     coordinator->api.pool = coordinator->pool;
     if (!http_start(&coordinator->api.http, &http, api_routes, api_route_count, &coordinator->api,
@@ -84,18 +103,22 @@ static bool start_http(struct coordinator *coordinator, struct error *err)
 
 static bool start(struct coordinator *coordinator, struct error *err)
 {
-    static const char *const channels[] = {"host_steps", NULL};
+    static const char *const channels[] = {"host_steps", "resource_changed", NULL};
     const struct coordinator_config *config = coordinator->config;
     const struct scheduler_config scheduling = {.host_lost_after_s = config->host_lost_after_s};
+    const struct db_listening listening = {.channels = channels,
+                                           .on_wake = on_notification,
+                                           .on_heard = on_heard,
+                                           .context = coordinator};
     return ca_load(&coordinator->ca, config->state_directory, err) &&
+           (!config->tls.certificate || tls_pair_load(&coordinator->tls, &config->tls, err)) &&
            db_pool_open(&coordinator->pool, config->database,
                         HTTP_CONNECTIONS(THREADS) + SCHEDULER_CONNECTIONS, err) &&
            migrate(coordinator, err) &&
            scheduler_start(&coordinator->scheduler, coordinator->pool, &scheduling, wake_host,
                            coordinator, err) &&
            start_http(coordinator, err) &&
-           db_listener_open(&coordinator->listener, config->database, channels, on_notification,
-                            coordinator, err);
+           db_listener_open(&coordinator->listener, config->database, &listening, err);
 }
 
 /* Who wakes ends before what is woken; the pool goes last. */
@@ -107,6 +130,7 @@ static void stop(struct coordinator *coordinator)
     http_stop(coordinator->api.http, STOP_GRACE_MS);
     db_pool_close(coordinator->pool);
     ca_done(&coordinator->ca);
+    tls_pair_done(&coordinator->tls);
 }
 
 /* Blocked in all threads, so that only the wait below takes them. */

@@ -35,6 +35,7 @@
     BLOCKER(SR_UNKNOWN, "sr-unknown")                                                              \
     BLOCKER(NETWORK_UNKNOWN, "network-unknown")                                                    \
     BLOCKER(NETWORK_AMBIGUOUS, "network-ambiguous")                                                \
+    BLOCKER(NETWORK_NOT_USABLE, "network-not-usable")                                              \
     BLOCKER(SR_ROOM, "sr-room")
 
 /*   WARNING(symbol, code) */

@@ -14,6 +14,7 @@ static const struct json_field guest_type_fields[] = {
 static const struct json_field network_fields[] = {
     JSON_CHARS("name", inventory_network, name, 1, true),
     JSON_CHARS("bridge", inventory_network, bridge, 0, true),
+    JSON_CHARS("why_not", inventory_network, why_not, 0, false),
     JSON_INT("vlan", inventory_network, vlan, 0, 4094, false),
     {0},
 };

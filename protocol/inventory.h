@@ -15,7 +15,8 @@ struct inventory_guest_type {
 struct inventory_network {
     char name[LIMIT_NAME + 1];
     char bridge[LIMIT_NAME + 1];
-    int vlan; /* 0 = untagged, or not told */
+    char why_not[160]; /* why no VIF can be put on it; "" = it can */
+    int vlan;          /* 0 = untagged, or not told */
 };
 /* An address of the host's link on a transfer network that migrations can name. */
 struct inventory_link {

@@ -177,7 +177,9 @@ static void end_owned(struct handoff_destination *destination, struct step_resul
                                             &err))
         log_warning("handoff: the domain runs, its addresses were not announced: %s", err.text);
     end_stream(destination);
-    /* clean-destination does it again where this fails. */
+    if (environment->driver->adopt)
+        environment->driver->adopt(environment->hypervisor, destination->spec->domain);
+    /* clean-destination does both again where they fail. */
     if (!built_keep(environment, destination->spec, &err))
         log_warning("handoff: %s", err.text);
     result->is_done = true;

@@ -158,6 +158,12 @@ struct hypervisor_driver {
     bool (*announce)(struct hypervisor *hv, const char *uuid,
                      struct error *err); /* MACs to switches */
 
+    /* The domain that a file describes, as text for `boot`, and its UUID. Text is the caller's. */
+    bool (*describe)(struct hypervisor *hv, const char *path, char **text, char uuid[UUID_SIZE],
+                     struct error *err);
+    /* Starts it. ERROR_CONFLICT when it lives here already. On failure nothing of it remains. */
+    bool (*boot)(struct hypervisor *hv, const char *text, struct error *err);
+
     /* What is below is optional (NULL). */
 
     /* The run `id` of the domain's guest and how it ended, if it did; with "" the present one,
@@ -170,6 +176,9 @@ struct hypervisor_driver {
     /* The domain is another host's for good: nothing shall start it here at the next boot. Tries,
      * and logs what it cannot do. */
     void (*forget)(struct hypervisor *hv, const char *uuid, const char *name);
+    /* The domain, which came by `restore`, is this host's for good: what started it at its source's
+     * boot does so here. Tries, and logs what it cannot do. Safe to repeat. */
+    void (*adopt)(struct hypervisor *hv, const char *uuid);
 };
 
 extern const struct hypervisor_driver qemu_driver;

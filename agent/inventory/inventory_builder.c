@@ -5,8 +5,11 @@
 #include "base/memory.h"
 #include "base/utf8.h"
 
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
+#include <unistd.h>
 
 static const char nil_uuid[] = "00000000-0000-0000-0000-000000000000";
 
@@ -44,11 +47,21 @@ static bool add_facts(const struct inventory_source *source, struct inventory *o
     return true;
 }
 
+/* A bridge of Linux or of Open vSwitch: both are network interfaces of the host. */
+static void judge_network(struct inventory_network *network)
+{
+    if (if_nametoindex(network->bridge) == 0)
+        snprintf(network->why_not, sizeof network->why_not, "the host has no bridge %.100s",
+                 network->bridge);
+}
+
 static void add_networks(const struct inventory_source *source, struct inventory *out)
 {
     struct inventory_network *items = memory_array(source->network_count, sizeof *items);
-    for (size_t i = 0; i < source->network_count; i++)
+    for (size_t i = 0; i < source->network_count; i++) {
         items[i] = source->networks[i];
+        judge_network(&items[i]);
+    }
     out->networks = (struct json_array){.items = items, .count = source->network_count};
 }
 
@@ -80,6 +93,8 @@ static void judge_disk(const struct inventory_source *source, const struct domai
         copy(out->vdi, sizeof out->vdi, nil_uuid);
     if (disk->why_not[0]) {
         why_not = disk->why_not;
+    } else if (access(disk->path, F_OK) != 0) { /* also one that a hypervisor still holds open */
+        why_not = "its image is gone";
     } else if (!is_in_sr) {
         why_not = "its image is in none of the host's SRs";
     } else if (count_users(domains, disk->path) > 1) {
@@ -125,17 +140,43 @@ static void add_vifs(const struct inventory_source *source, const struct domain 
     out->vifs = (struct json_array){.items = items, .count = count};
 }
 
+/* Disks and VIFs are known by their device and their MAC: at both ends, in the maps and in the
+ * database. */
+static const char *find_double(const struct domain *domain, const char **what)
+{
+    *what = "disks are the device";
+    for (size_t i = 0; i < domain->disk_count; i++)
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(domain->disks[i].device, domain->disks[j].device) == 0)
+                return domain->disks[i].device;
+    *what = "VIFs have the MAC";
+    for (size_t i = 0; i < domain->vif_count; i++)
+        for (size_t j = 0; j < i; j++)
+            if (strcasecmp(domain->vifs[i].mac, domain->vifs[j].mac) == 0)
+                return domain->vifs[i].mac;
+    return NULL;
+}
+
+static void judge_domain(const struct domain *domain, struct inventory_domain *out)
+{
+    const char *what;
+    const char *name = find_double(domain, &what);
+    copy(out->why_not, sizeof out->why_not, domain->why_not);
+    if (!domain->why_not[0] && name)
+        snprintf(out->why_not, sizeof out->why_not, "two of its %s %s", what, name);
+}
+
 static void add_domain(const struct inventory_source *source, const struct domain_list *domains,
                        const struct domain *domain, struct inventory_domain *out)
 {
     copy(out->uuid, sizeof out->uuid, domain->uuid);
-    copy(out->name, sizeof out->name, domain->name);
+    copy(out->name, sizeof out->name, domain->name[0] ? domain->name : domain->uuid);
     out->state = domain->state;
     out->memory_bytes = domain->memory_bytes;
     out->vcpus = domain->vcpus;
     copy(out->type, sizeof out->type, domain->type);
     copy(out->features, sizeof out->features, domain->features);
-    copy(out->why_not, sizeof out->why_not, domain->why_not);
+    judge_domain(domain, out);
     add_disks(source, domains, domain, out);
     add_vifs(source, domain, out);
 }

@@ -38,6 +38,14 @@ static bool release_objects(struct journal *journal, const char *migration,
     return journal_each_ledger(journal, migration, release_domain, journal, err);
 }
 
+/* Again: the agent may have ended between the verdict and the first time. */
+static void adopt_domain(struct step_environment *environment, const char *domain)
+{
+    const struct handoff_environment *handoff = &environment->handoff;
+    if (handoff->driver->adopt)
+        handoff->driver->adopt(handoff->hypervisor, domain);
+}
+
 bool step_clean_destination(struct step_run *run, const struct step *step,
                             struct step_result *result, struct error *err)
 {
@@ -46,10 +54,12 @@ bool step_clean_destination(struct step_run *run, const struct step *step,
     const char *migration = step->spec.migration;
     __attribute__((cleanup(vdi_ledger_done))) struct vdi_ledger ledger = {0};
     (void)result;
-    return step_run_join_others(run, STEP_BIT(RECEIVE), NULL, NULL, err) &&
-           vdi_ledger_read(&ledger, journal, migration, err) &&
-           check_owned(environment, migration, &ledger, err) &&
-           receiver_discard(environment->handoff.receivers, migration, err) &&
+    if (!step_run_join_others(run, STEP_BIT(RECEIVE), NULL, NULL, err) ||
+        !vdi_ledger_read(&ledger, journal, migration, err) ||
+        !check_owned(environment, migration, &ledger, err))
+        return false;
+    adopt_domain(environment, step->spec.domain);
+    return receiver_discard(environment->handoff.receivers, migration, err) &&
            failpoint("clean-destination.receivers-gone", err) &&
            release_objects(journal, migration, &ledger, err) &&
            journal_forget(journal, migration, err);

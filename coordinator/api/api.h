@@ -11,6 +11,7 @@ extern const size_t api_route_count;
 struct api_context {
     struct http_server *http; /* set once the server runs */
     const struct ca *ca;
+    const struct tls_pair *tls; /* of the API port; empty when it shows the CA's certificate */
     const struct coordinator_config *config;
     struct db_pool *pool; /* for open routes, which get no connection */
     int schema_version;   /* of the database when this program migrated it */
@@ -19,6 +20,13 @@ struct api_context {
 /* A connection for an open route. ERROR_UNREACHABLE says no more than that the database is not
  * available: whoever calls did not say who he is. */
 bool api_take(const struct api_context *context, struct db **db, struct error *err) must_check;
+
+/* ERROR_INVALID, which begins with `what`, unless the text is a time of RFC 3339, as answers hold
+ * them: "2026-01-31T12:00:00Z". */
+bool api_check_time(const char *what, const char *text, struct error *err) must_check;
+
+/* What was asked of a migration goes on: Location says where, Retry-After when to look again. */
+void api_migration_accepted(const char *id, struct http_answer *answer);
 
 /* Query parameters `limit` (1..PAGE_MOST) and `cursor` (the `next` of the page before) of a list,
  * and whatever is named in `more` (NULL-terminated, or NULL); any other is ERROR_INVALID. */

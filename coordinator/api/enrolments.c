@@ -14,6 +14,7 @@
 #include "coordinator/security/enrolment.h"
 #include "protocol/agent_api.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct enrolment_request {
@@ -27,6 +28,16 @@ static const struct json_field enrolment_request_fields[] = {
 };
 static const char *const no_parameters[] = {NULL};
 
+static void note_enrolment(struct http_request *request, const struct enrolment_request *wanted,
+                           const struct enrolment *made)
+{
+    json_t *after = json_pack("{s:s, s:s, s:s}", "name", wanted->name, "pool", wanted->pool,
+                              "enrolment_expires_at", made->expires_at);
+    auto_free char *text = json_dumps(after, JSON_COMPACT);
+    json_decref(after);
+    http_audit(request, "host", made->host, NULL, text);
+}
+
 bool api_enrolments_create(void *context, struct http_request *request, bool is_last_call,
                            struct http_answer *answer, struct error *err)
 {
@@ -37,12 +48,14 @@ bool api_enrolments_create(void *context, struct http_request *request, bool is_
     if (!http_query_only(request, no_parameters, err) ||
         !json_decode_text(request->body, request->body_size, enrolment_request_fields, &wanted,
                           err) ||
-        !enrolment_create(request->db, wanted.pool, wanted.name, &made, err))
+        !enrolment_create(request->db, request->token.scope, wanted.pool, wanted.name, &made, err))
         return false;
-    log_info("token %s let host %s (%s) enrol", request->token_name, wanted.name, made.host);
+    note_enrolment(request, &wanted, &made);
+    log_info("token %s let host %s (%s) enrol", request->token.name, wanted.name, made.host);
     http_answer_json(answer, 201,
                      json_pack("{s:s, s:s, s:s}", "host", made.host, "token", made.token,
                                "expires_at", made.expires_at));
+    snprintf(answer->location, sizeof answer->location, "/v1/hosts/%s", made.host);
     return true;
 }
 
@@ -56,27 +69,78 @@ static void answer_certificate(const struct api_context *api, const char *host, 
     answer->body = json_encode_text(agent_enrol_answer_fields, &granted);
 }
 
+/* Inside the transaction of the change: the host has this certificate now. */
+static bool record(const struct http_request *request, struct db *db, const char *operation,
+                   const char *host, const char *serial, struct error *err)
+{
+    const struct audit_actor actor = {.kind = "host",
+                                      .name = host,
+                                      .request = request->id,
+                                      .operation = operation,
+                                      .status = 200};
+    struct audit_change change = {0};
+    char after[96];
+    snprintf(after, sizeof after, "{\"serial\":\"%s\"}", serial);
+    audit_change_set(&change, "certificate", host, NULL, after);
+    bool is_written = audit_write(db, &actor, &change, err);
+    audit_change_done(&change);
+    return is_written;
+}
+
+struct grant {
+    char host[UUID_SIZE], serial[65];
+    char *certificate;
+};
+
+static bool enrol(const struct api_context *api, const struct http_request *request, struct db *db,
+                  const struct agent_enrol *wanted, struct grant *grant, struct error *err)
+{
+    if (!db_begin(db, err))
+        return false;
+    if (enrolment_use(db, api->ca, wanted->token, wanted->csr, grant->host, &grant->certificate,
+                      grant->serial, err) &&
+        (!grant->serial[0] ||
+         record(request, db, "POST /agent/v1/enrol", grant->host, grant->serial, err)) &&
+        db_commit(db, err))
+        return true;
+    db_rollback(db);
+    return false;
+}
+
 bool api_agent_enrol(void *context, struct http_request *request, bool is_last_call,
                      struct http_answer *answer, struct error *err)
 {
     const struct api_context *api = context;
     (void)is_last_call;
     struct agent_enrol wanted = {0};
-    char host[UUID_SIZE];
-    auto_free char *certificate = NULL;
+    struct grant grant = {0};
     auto_db struct db *db = NULL;
     if (!http_query_only(request, no_parameters, err) ||
         !json_decode_text(request->body, request->body_size, agent_enrol_fields, &wanted, err))
         return false;
-    bool is_granted = api_take(api, &db, err) &&
-                      enrolment_use(db, api->ca, wanted.token, wanted.csr, host, &certificate, err);
+    bool is_granted = api_take(api, &db, err) && enrol(api, request, db, &wanted, &grant, err);
     explicit_bzero(wanted.token, sizeof wanted.token);
     json_release(agent_enrol_fields, &wanted);
+    auto_free char *certificate = grant.certificate;
     if (!is_granted)
         return false;
-    log_info("host %s has enrolled", host);
-    answer_certificate(api, host, certificate, answer);
+    log_info("host %s has enrolled", grant.host);
+    answer_certificate(api, grant.host, certificate, answer);
     return true;
+}
+
+static bool renew(const struct api_context *api, const struct http_request *request,
+                  const struct agent_renew *wanted, struct grant *grant, struct error *err)
+{
+    if (!db_begin(request->db, err))
+        return false;
+    if (certificate_issue(request->db, api->ca, request->host, wanted->csr, &grant->certificate,
+                          grant->serial, err) &&
+        record(request, request->db, "POST /agent/v1/renew", request->host, grant->serial, err) &&
+        db_commit(request->db, err))
+        return true;
+    db_rollback(request->db);
+    return false;
 }
 
 bool api_agent_renew(void *context, struct http_request *request, bool is_last_call,
@@ -85,14 +149,13 @@ bool api_agent_renew(void *context, struct http_request *request, bool is_last_c
     const struct api_context *api = context;
     (void)is_last_call;
     struct agent_renew wanted = {0};
-    char serial[65];
-    auto_free char *certificate = NULL;
+    struct grant grant = {0};
     if (!http_query_only(request, no_parameters, err) ||
         !json_decode_text(request->body, request->body_size, agent_renew_fields, &wanted, err))
         return false;
-    bool is_granted = certificate_issue(request->db, api->ca, request->host, wanted.csr,
-                                        &certificate, serial, err);
+    bool is_granted = renew(api, request, &wanted, &grant, err);
     json_release(agent_renew_fields, &wanted);
+    auto_free char *certificate = grant.certificate;
     if (!is_granted)
         return false;
     log_info("host %s has renewed its certificate", request->host);

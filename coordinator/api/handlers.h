@@ -24,6 +24,7 @@ http_handler api_agent_renew;
 /* hosts.c, networks.c, srs.c, vms.c */
 http_handler api_hosts_list;
 http_handler api_hosts_show;
+http_handler api_hosts_revoke;
 http_handler api_networks_list;
 http_handler api_srs_list;
 http_handler api_vms_list;
@@ -35,12 +36,14 @@ http_handler api_mapping_sets_create;
 http_handler api_mapping_sets_show;
 http_handler api_mapping_sets_replace;
 http_handler api_mapping_sets_remove;
+http_handler api_mapping_sets_current; /* for If-Match */
 
 /* migrations.c */
 http_handler api_migrations_create;
 http_handler api_migrations_list;
 http_handler api_migrations_show;
 http_handler api_migrations_cancel;
+http_handler api_migrations_current; /* for If-Match */
 
 /* migration_control.c */
 http_handler api_migrations_change;
@@ -50,6 +53,13 @@ http_handler api_migrations_switchover;
 
 /* leftovers.c */
 http_handler api_leftovers_list;
+
+/* tokens.c, audit.c */
+http_handler api_tokens_list;
+http_handler api_tokens_create;
+http_handler api_tokens_show;
+http_handler api_tokens_revoke;
+http_handler api_audit_list;
 
 /* agent.c */
 http_handler api_agent_report;

@@ -66,6 +66,16 @@ bool api_mapping_sets_show(void *context, struct http_request *request, bool is_
     return find(request, id, err) && mapping_set_show(request->db, id, &answer->body, err);
 }
 
+bool api_mapping_sets_current(void *context, struct http_request *request, bool is_last_call,
+                              struct http_answer *answer, struct error *err)
+{
+    (void)context;
+    (void)is_last_call;
+    char id[UUID_SIZE];
+    return find(request, id, err) && mapping_set_lock(request->db, id, err) &&
+           mapping_set_show(request->db, id, &answer->body, err);
+}
+
 bool api_mapping_sets_create(void *context, struct http_request *request, bool is_last_call,
                              struct http_answer *answer, struct error *err)
 {
@@ -78,6 +88,7 @@ bool api_mapping_sets_create(void *context, struct http_request *request, bool i
         !mapping_set_create(request->db, name, mapping, id, err) ||
         !mapping_set_show(request->db, id, &answer->body, err))
         return false;
+    http_audit(request, "mapping-set", id, NULL, answer->body);
     answer->status = 201;
     snprintf(answer->location, sizeof answer->location, "/v1/mapping-sets/%s", id);
     return true;
@@ -91,9 +102,15 @@ bool api_mapping_sets_replace(void *context, struct http_request *request, bool 
     char name[LIMIT_NAME + 1];
     char id[UUID_SIZE];
     auto_free char *mapping = NULL;
-    return find(request, id, err) && read_body(request, name, &mapping, err) &&
-           mapping_set_replace(request->db, id, name, mapping, err) &&
-           mapping_set_show(request->db, id, &answer->body, err);
+    auto_free char *before = NULL;
+    if (!find(request, id, err) || !read_body(request, name, &mapping, err) ||
+        !mapping_set_lock(request->db, id, err) ||
+        !mapping_set_show(request->db, id, &before, err) ||
+        !mapping_set_replace(request->db, id, name, mapping, err) ||
+        !mapping_set_show(request->db, id, &answer->body, err))
+        return false;
+    http_audit(request, "mapping-set", id, before, answer->body);
+    return true;
 }
 
 bool api_mapping_sets_remove(void *context, struct http_request *request, bool is_last_call,
@@ -102,8 +119,12 @@ bool api_mapping_sets_remove(void *context, struct http_request *request, bool i
     (void)context;
     (void)is_last_call;
     char id[UUID_SIZE];
-    if (!find(request, id, err) || !mapping_set_remove(request->db, id, err))
+    auto_free char *before = NULL;
+    if (!find(request, id, err) || !mapping_set_lock(request->db, id, err) ||
+        !mapping_set_show(request->db, id, &before, err) ||
+        !mapping_set_remove(request->db, id, err))
         return false;
+    http_audit(request, "mapping-set", id, before, NULL);
     answer->status = 204;
     return true;
 }

@@ -3,8 +3,11 @@
 #include "coordinator/api/handlers.h"
 
 #include "base/buffer.h"
+#include "base/x509.h"
+#include "coordinator/db/db.h"
 #include "coordinator/security/ca.h"
 #include "coordinator/security/config.h"
+#include "coordinator/security/tls_pair.h"
 #include "coordinator/store/census_store.h"
 
 #include <inttypes.h>
@@ -33,6 +36,15 @@ static void add_request(void *context, const struct http_count *count)
         count->method, count->path, count->status, count->answers);
 }
 
+static void add_refusals(struct page_text *out, const struct api_context *api)
+{
+    add_head(out, "crosspool_http_refused_total", "counter",
+             "Connections and requests refused by a limit.");
+    for (int i = 0; i < REFUSALS; i++)
+        add(out, "crosspool_http_refused_total{limit=\"%s\"} %" PRIu64 "\n", http_refusal_names[i],
+            http_refused(api->http, (enum http_refusal)i));
+}
+
 static void add_requests(struct page_text *out, const struct api_context *api)
 {
     add_head(out, "crosspool_http_requests_total", "counter",
@@ -40,6 +52,17 @@ static void add_requests(struct page_text *out, const struct api_context *api)
     http_each_count(api->http, add_request, out);
     add_head(out, "crosspool_http_parked", "gauge", "Requests parked until something happens.");
     add(out, "crosspool_http_parked %d\n", http_parked(api->http));
+    add_head(out, "crosspool_http_from_memory_total", "counter",
+             "Answers to polls of what had not changed, given from memory.");
+    add(out, "crosspool_http_from_memory_total %" PRIu64 "\n", http_from_memory(api->http));
+    add_head(out, "crosspool_http_kept_bytes", "gauge", "Memory used by answers kept for polls.");
+    add(out, "crosspool_http_kept_bytes %zu\n", http_kept_bytes(api->http));
+    add_head(out, "crosspool_http_sql_statements_total", "counter",
+             "SQL statements of requests that have ended.");
+    add(out, "crosspool_http_sql_statements_total %" PRIu64 "\n", http_statements(api->http));
+    add_head(out, "crosspool_sql_statements_total", "counter",
+             "SQL statements of the whole process.");
+    add(out, "crosspool_sql_statements_total %" PRIu64 "\n", db_statements_total());
 }
 
 static void add_census(void *context, const char *kind, const char *state, int64_t count)
@@ -57,12 +80,19 @@ static bool add_certificates(struct page_text *out, const struct api_context *ap
              "Until the coordinator's own certificates expire.");
     add(out, "crosspool_certificate_seconds_left{certificate=\"ca\"} %lld\n", ca);
     add(out, "crosspool_certificate_seconds_left{certificate=\"server\"} %lld\n", server);
+    if (!api->tls->certificate)
+        return true;
+    long long own = 0;
+    if (!x509_seconds_left(api->tls->certificate, &own, out->err))
+        return false;
+    add(out, "crosspool_certificate_seconds_left{certificate=\"api\"} %lld\n", own);
     return true;
 }
 
 static bool add_all(struct page_text *out, const struct api_context *api, struct db *db)
 {
     add_requests(out, api);
+    add_refusals(out, api);
     add_head(out, "crosspool_migrations", "gauge", "Migrations by state.");
     if (!census_store_migrations(db, add_census, out, out->err))
         return false;

@@ -2,12 +2,16 @@
 #include "coordinator/api/api.h"
 #include "coordinator/api/handlers.h"
 
+#include "base/cleanup.h"
 #include "base/json_table.h"
 #include "base/log.h"
 #include "coordinator/scheduler/control.h"
 #include "coordinator/security/config.h"
 
+#include <stdio.h>
 #include <time.h>
+
+enum { RETRY_AFTER_S = 1 }; /* progress is reported about once a second */
 
 struct change_request {
     char *switchover; /* JSON */
@@ -47,12 +51,30 @@ static bool check_id(const struct http_request *request, struct error *err)
                       request->parameters[0]));
 }
 
-static bool answer_with(const struct api_context *api, struct http_request *request, int status,
-                        struct http_answer *answer, struct error *err)
+/* The migration as it was before, for the audit log. */
+static bool look(const struct api_context *api, const struct http_request *request, char **before,
+                 struct error *err)
 {
-    answer->status = status;
-    return migration_store_show(request->db, request->parameters[0], api->config->host_lost_after_s,
-                                &answer->body, err);
+    return check_id(request, err) &&
+           migration_store_show(request->db, request->parameters[0], api->config->host_lost_after_s,
+                                before, err);
+}
+
+static bool answer_changed(const struct api_context *api, struct http_request *request,
+                           const char *before, struct http_answer *answer, struct error *err)
+{
+    const char *id = request->parameters[0];
+    if (!migration_store_show(request->db, id, api->config->host_lost_after_s, &answer->body, err))
+        return false;
+    http_audit(request, "migration", id, before, answer->body);
+    return true;
+}
+
+void api_migration_accepted(const char *id, struct http_answer *answer)
+{
+    answer->status = 202;
+    answer->retry_after_s = RETRY_AFTER_S;
+    snprintf(answer->location, sizeof answer->location, "/v1/migrations/%s", id);
 }
 
 static bool read_change(const struct http_request *request, struct policy_change *out,
@@ -81,22 +103,25 @@ bool api_migrations_change(void *context, struct http_request *request, bool is_
     const struct api_context *api = context;
     (void)is_last_call;
     struct policy_change change;
-    if (!check_id(request, err) || !read_change(request, &change, err) ||
+    auto_free char *before = NULL;
+    if (!read_change(request, &change, err) || !look(api, request, &before, err) ||
         !control_change(request->db, request->parameters[0], &change, err))
         return false;
-    log_info("migration %s: changed by %s", request->parameters[0], request->token_name);
-    return answer_with(api, request, 200, answer, err);
+    log_info("migration %s: changed by %s", request->parameters[0], request->token.name);
+    return answer_changed(api, request, before, answer, err);
 }
 
 static bool pause_or_resume(void *context, struct http_request *request, bool is_paused,
                             struct http_answer *answer, struct error *err)
 {
-    if (!check_id(request, err) ||
+    auto_free char *before = NULL;
+    if (!look(context, request, &before, err) ||
         !control_pause(request->db, request->parameters[0], is_paused, err))
         return false;
     log_info("migration %s: %s by %s", request->parameters[0], is_paused ? "paused" : "resumed",
-             request->token_name);
-    return answer_with(context, request, 202, answer, err);
+             request->token.name);
+    api_migration_accepted(request->parameters[0], answer);
+    return answer_changed(context, request, before, answer, err);
 }
 
 bool api_migrations_pause(void *context, struct http_request *request, bool is_last_call,
@@ -117,9 +142,12 @@ bool api_migrations_switchover(void *context, struct http_request *request, bool
                                struct http_answer *answer, struct error *err)
 {
     (void)is_last_call;
-    if (!check_id(request, err) || !control_switch_over(request->db, request->parameters[0], err))
+    auto_free char *before = NULL;
+    if (!look(context, request, &before, err) ||
+        !control_switch_over(request->db, request->parameters[0], err))
         return false;
     log_info("migration %s: told to switch over by %s", request->parameters[0],
-             request->token_name);
-    return answer_with(context, request, 202, answer, err);
+             request->token.name);
+    api_migration_accepted(request->parameters[0], answer);
+    return answer_changed(context, request, before, answer, err);
 }

@@ -56,7 +56,11 @@ static const struct json_field create_fields[] = {
      .max = SWITCHOVER_TEXT},
     {0},
 };
-enum { STALL_LIMIT_DEFAULT_MS = 2000, PARALLEL_DISKS_DEFAULT = 1 };
+enum {
+    STALL_LIMIT_DEFAULT_MS = 2000,
+    PARALLEL_DISKS_DEFAULT = 1,
+    LIST_KEEP_MS = 1000, /* any host of a list can fall silent */
+};
 
 static bool read_switchover(struct create_request *wanted, struct error *err)
 {
@@ -89,15 +93,17 @@ static bool find_maps(struct db *db, const struct create_request *wanted, struct
            mapping_decode(text, &out->admission.set, err);
 }
 
-static bool find_objects(struct db *db, const struct create_request *wanted, struct creation *out,
-                         struct error *err)
+static bool find_objects(const struct http_request *request, const struct create_request *wanted,
+                         struct creation *out, struct error *err)
 {
-    if (!listing_find_vm(db, wanted->vm, out->vm, err) ||
-        !listing_find_pool(db, wanted->destination.pool, out->pool, err))
+    const char *scope = request->token.scope; /* both ends have to be in it */
+    if (!listing_find_vm(request->db, scope, wanted->vm, out->vm, err) ||
+        !listing_find_pool(request->db, scope, wanted->destination.pool, out->pool, err))
         return false;
     if (!wanted->destination.host[0])
         return true;
-    return listing_find_host_in(db, wanted->destination.host, out->pool, out->host, err);
+    return listing_find_host_in(request->db, scope, wanted->destination.host, out->pool, out->host,
+                                err);
 }
 
 static bool read_creation(const struct api_context *api, const struct http_request *request,
@@ -120,10 +126,10 @@ static bool read_creation(const struct api_context *api, const struct http_reque
                                    .policy = wanted.policy,
                                    .stall_limit_ms = wanted.stall_limit_ms,
                                    .parallel_disks = wanted.parallel_disks,
-                                   .created_by = request->token_name,
+                                   .created_by = request->token.name,
                                    .host_lost_after_s = api->config->host_lost_after_s};
     bool is_found =
-        find_maps(request->db, &wanted, out, err) && find_objects(request->db, &wanted, out, err);
+        find_maps(request->db, &wanted, out, err) && find_objects(request, &wanted, out, err);
     json_release(create_fields, &wanted);
     if (!is_found)
         creation_done(out);
@@ -251,8 +257,8 @@ static bool answer_created(const struct api_context *api, struct http_request *r
         log_warning("migration %s stays queued: %s", id, later.text);
     if (!migration_store_show(request->db, id, api->config->host_lost_after_s, &answer->body, err))
         return false;
-    answer->status = 202;
-    snprintf(answer->location, sizeof answer->location, "/v1/migrations/%s", id);
+    http_audit(request, "migration", id, NULL, answer->body);
+    api_migration_accepted(id, answer);
     return true;
 }
 
@@ -317,6 +323,7 @@ bool api_migrations_list(void *context, struct http_request *request, bool is_la
     (void)is_last_call;
     struct page page;
     const char *state = NULL;
+    answer->keep_ms = LIST_KEEP_MS;
     return api_page(request, more, &page, err) && read_state(request, &state, err) &&
            migration_store_list(request->db, &page, state, api->config->host_lost_after_s,
                                 &answer->body, err);
@@ -339,8 +346,19 @@ bool api_migrations_show(void *context, struct http_request *request, bool is_la
     const struct api_context *api = context;
     (void)is_last_call;
     return check_id(request, err) &&
+           migration_store_steady_ms(request->db, request->parameters[0],
+                                     api->config->host_lost_after_s, &answer->keep_ms, err) &&
            migration_store_show(request->db, request->parameters[0], api->config->host_lost_after_s,
                                 &answer->body, err);
+}
+
+bool api_migrations_current(void *context, struct http_request *request, bool is_last_call,
+                            struct http_answer *answer, struct error *err)
+{
+    const char *id = request->parameters[0];
+    auto_migration_row struct migration_row row = {0};
+    return check_id(request, err) && migration_store_lock(request->db, id, &row, err) &&
+           api_migrations_show(context, request, is_last_call, answer, err);
 }
 
 bool api_migrations_cancel(void *context, struct http_request *request, bool is_last_call,
@@ -349,7 +367,10 @@ bool api_migrations_cancel(void *context, struct http_request *request, bool is_
     const struct api_context *api = context;
     (void)is_last_call;
     const char *id = request->parameters[0];
-    if (!check_id(request, err))
+    int host_lost_after_s = api->config->host_lost_after_s;
+    auto_free char *before = NULL;
+    if (!check_id(request, err) ||
+        !migration_store_show(request->db, id, host_lost_after_s, &before, err))
         return false;
     if (!migration_apply_event(request->db, id, EVENT_CANCEL, NULL, err)) {
         if (err->code != ERROR_CONFLICT)
@@ -359,8 +380,10 @@ bool api_migrations_cancel(void *context, struct http_request *request, bool is_
                          "at the destination already",
                          id);
     }
-    log_info("migration %s: cancelled by %s", id, request->token_name);
-    answer->status = 202;
-    return migration_store_show(request->db, id, api->config->host_lost_after_s, &answer->body,
-                                err);
+    log_info("migration %s: cancelled by %s", id, request->token.name);
+    api_migration_accepted(id, answer);
+    if (!migration_store_show(request->db, id, host_lost_after_s, &answer->body, err))
+        return false;
+    http_audit(request, "migration", id, before, answer->body);
+    return true;
 }

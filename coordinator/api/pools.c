@@ -5,6 +5,7 @@
 #include "base/json_table.h"
 #include "coordinator/security/name.h"
 #include "coordinator/store/page.h"
+#include "coordinator/store/listing.h"
 #include "coordinator/store/pool_store.h"
 
 #include <stdio.h>
@@ -35,7 +36,8 @@ bool api_pools_show(void *context, struct http_request *request, bool is_last_ca
     (void)context;
     (void)is_last_call;
     return http_query_only(request, no_parameters, err) &&
-           pool_store_show(request->db, request->parameters[0], &answer->body, err);
+           pool_store_show(request->db, request->token.scope, request->parameters[0], &answer->body,
+                           err);
 }
 
 bool api_pools_cpu(void *context, struct http_request *request, bool is_last_call,
@@ -45,8 +47,10 @@ bool api_pools_cpu(void *context, struct http_request *request, bool is_last_cal
     (void)is_last_call;
     struct pool_cpu cpu = {0};
     struct pool_cpu_type *types = NULL;
+    char id[UUID_SIZE];
     if (!http_query_only(request, no_parameters, err) ||
-        !pool_store_cpu(request->db, request->parameters[0], &cpu, err))
+        !listing_find_pool(request->db, request->token.scope, request->parameters[0], id, err) ||
+        !pool_store_cpu(request->db, id, &cpu, err))
         return false;
     size_t count = pool_cpu_types(cpu.reports, cpu.report_count, cpu.hosts, &types);
     json_t *list = json_array();
@@ -73,6 +77,7 @@ bool api_pools_create(void *context, struct http_request *request, bool is_last_
         !name_check("pool", wanted.name, err) ||
         !pool_store_create(request->db, wanted.name, id, &answer->body, err))
         return false;
+    http_audit(request, "pool", id, NULL, answer->body);
     answer->status = 201;
     snprintf(answer->location, sizeof answer->location, "/v1/pools/%s", id);
     return true;

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { TAKE_TIMEOUT_MS = 1000, PARAMETERS = 8 };
 
@@ -31,6 +32,32 @@ static bool read_limit(const char *text, int *limit, struct error *err)
     return true;
 }
 
+/* `picture`: 'd' stands for a digit, anything else for itself. */
+static bool starts_with(const char **text, const char *picture)
+{
+    const char *p = *text;
+    for (; *picture; picture++, p++) {
+        if (*picture == 'd' ? (*p < '0' || *p > '9') : *p != *picture)
+            return false;
+    }
+    *text = p;
+    return true;
+}
+
+/* PostgreSQL refuses a month 13 by itself; what is no time of RFC 3339 must not get so far, because
+ * it also takes "tomorrow". */
+bool api_check_time(const char *what, const char *text, struct error *err)
+{
+    const char *p = text;
+    bool is_good = starts_with(&p, "dddd-dd-ddTdd:dd:dd");
+    if (is_good && *p == '.')
+        p += 1 + strspn(p + 1, "0123456789");
+    if (is_good &&
+        (starts_with(&p, "Z") || starts_with(&p, "+dd:dd") || starts_with(&p, "-dd:dd")) && !*p)
+        return true;
+    return error_set(err, ERROR_INVALID, "%s: expected a time such as 2026-01-31T12:00:00Z", what);
+}
+
 bool api_page(const struct http_request *request, const char *const more[], struct page *page,
               struct error *err)
 {
@@ -41,7 +68,7 @@ bool api_page(const struct http_request *request, const char *const more[], stru
         return false;
     const char *limit = http_query(request, "limit");
     const char *cursor = http_query(request, "cursor");
-    struct page wanted = {.limit = PAGE_DEFAULT, .after = cursor};
+    struct page wanted = {.limit = PAGE_DEFAULT, .after = cursor, .scope = request->token.scope};
     if (limit && !read_limit(limit, &wanted.limit, err))
         return false;
     if (cursor && !uuid_is_valid(cursor))

@@ -21,5 +21,6 @@ bool api_vms_show(void *context, struct http_request *request, bool is_last_call
     (void)context;
     (void)is_last_call;
     return http_query_only(request, allowed, err) &&
-           listing_vm(request->db, request->parameters[0], &answer->body, err);
+           listing_vm(request->db, request->token.scope, request->parameters[0], &answer->body,
+                      err);
 }

@@ -20,9 +20,25 @@ bool db_take(struct db_pool *pool, int timeout_ms, struct db **out, struct error
 /* Gives it back; an open transaction is rolled back. NULL is fine. */
 void db_give(struct db *db);
 
+/* Inside a transaction db_begin opens an inner one: it can be rolled back alone, is committed with
+ * the outer one only, and ends by itself with the outer one. What db_begin began ends with
+ * db_commit, or with db_rollback when anything failed, the commit included. */
 bool db_begin(struct db *db, struct error *err) must_check;
 bool db_commit(struct db *db, struct error *err) must_check;
 void db_rollback(struct db *db);
+/* The outermost one, with all in it. Nothing happens when there is none. */
+void db_rollback_all(struct db *db);
+/* Has this transaction (with the inner ones that were rolled back) written or locked a row? */
+bool db_has_changed(struct db *db, bool *has_changed, struct error *err) must_check;
+
+/* What the connection has changed since db_take, as the triggers of the schema tell it (topics,
+ * each once); "" when it was too much to name. Told before the commit. */
+typedef void db_change_visit(void *context, const char *topic);
+void db_each_change(struct db *db, db_change_visit *visit, void *context);
+
+/* Statements since db_take, and of the whole process since its start. */
+uint64_t db_statements(const struct db *db);
+uint64_t db_statements_total(void);
 
 /* A parameter is text in PostgreSQL's own syntax, or NULL. Build the array with these. */
 struct db_text {
@@ -67,9 +83,19 @@ bool db_migrate(struct db *db, const char *directory, int *applied, struct error
 bool db_schema_version(struct db *db, int *version, struct error *err) must_check;
 
 /* LISTEN on a connection of its own, on a thread of its own; `on_wake` gets channel and payload.
- * Reconnects by itself, then calls on_wake(channel, "") because something may have been missed. */
+ * Reconnects by itself, then calls on_wake(channel, "") because something may have been missed.
+ * `on_heard` (may be NULL) gets a moment of the monotonic clock: every change that was committed
+ * before it has been told by now. It is called about each half second while PostgreSQL answers, and
+ * with 0 when the connection is lost. */
 struct db_listener;
 typedef void db_on_wake(void *context, const char *channel, const char *payload);
-bool db_listener_open(struct db_listener **out, const char *conninfo, const char *const channels[],
-                      db_on_wake *on_wake, void *context, struct error *err) must_check;
+typedef void db_on_heard(void *context, int64_t until_ms);
+struct db_listening {
+    const char *const *channels; /* NULL-terminated */
+    db_on_wake *on_wake;
+    db_on_heard *on_heard;
+    void *context;
+};
+bool db_listener_open(struct db_listener **out, const char *conninfo,
+                      const struct db_listening *listening, struct error *err) must_check;
 void db_listener_close(struct db_listener *listener);

@@ -2,9 +2,9 @@
 #include "coordinator/db/db_connection.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,14 +12,6 @@ void db_first_line(const char *message, char *out, size_t size)
 {
     size_t length = strcspn(message, "\n");
     snprintf(out, size, "%.*s", (int)length, message);
-}
-
-static void log_notice(void *context, const char *message)
-{
-    (void)context;
-    char line[200];
-    db_first_line(message, line, sizeof line);
-    log_debug("postgresql: %s", line);
 }
 
 static bool lost(struct db *db, struct error *err, const char *what)
@@ -67,8 +59,22 @@ static bool wait_input(struct db *db, int64_t deadline_ms, struct error *err)
     return true;
 }
 
+static _Atomic uint64_t statements_total;
+
+uint64_t db_statements_total(void)
+{
+    return atomic_load_explicit(&statements_total, memory_order_relaxed);
+}
+
+uint64_t db_statements(const struct db *db)
+{
+    return db->statements;
+}
+
 bool db_answer(struct db *db, PGresult **result, struct error *err)
 {
+    db->statements++;
+    atomic_fetch_add_explicit(&statements_total, 1, memory_order_relaxed);
     int64_t deadline_ms = clock_monotonic_ms() + db->timeout_ms;
     if (!send_all(db, deadline_ms, err))
         return false;
@@ -99,6 +105,7 @@ bool db_answer(struct db *db, PGresult **result, struct error *err)
 static const char session_sql[] =
     "SET timezone = 'UTC'; SET datestyle = 'ISO, YMD'; SET client_min_messages = warning;"
     "SET statement_timeout = 10000; SET idle_in_transaction_session_timeout = 30000;"
+    "SET crosspool.tell_changes = 'on';"
     "SELECT set_config('synchronous_commit', 'on', false)"
     " WHERE current_setting('synchronous_commit') = 'off'";
 
@@ -124,7 +131,7 @@ bool db_connect(struct db *db, const char *conninfo, struct error *err)
     if (PQstatus(db->connection) != CONNECTION_OK)
         return lost(db, err, "cannot connect");
     db->timeout_ms = DB_ANSWER_TIMEOUT_MS;
-    PQsetNoticeProcessor(db->connection, log_notice, NULL);
+    PQsetNoticeReceiver(db->connection, db_receive_notice, db);
     if (PQsetnonblocking(db->connection, 1) != 0)
         return lost(db, err, "cannot connect");
     if (db_execute(db, session_sql, err))
@@ -137,4 +144,5 @@ void db_disconnect(struct db *db)
 {
     PQfinish(db->connection);
     db->connection = NULL;
+    db->depth = 0;
 }

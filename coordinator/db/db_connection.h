@@ -11,12 +11,18 @@ enum {
     DB_ANSWER_TIMEOUT_MS = 15000,    /* ours, when the server or the network says nothing */
 };
 
+enum { DB_TOPICS = 32, DB_TOPIC_SIZE = 64 };
+
 struct db {
     struct db_pool *pool; /* NULL outside a pool */
     PGconn *connection;   /* NULL: not connected, or lost */
     bool is_taken;
-    int64_t used_at_ms; /* monotonic, when it was given back */
-    int timeout_ms;     /* longest wait for an answer */
+    int depth;                             /* transactions that are open, one in the other */
+    int64_t used_at_ms;                    /* monotonic, when it was given back */
+    int timeout_ms;                        /* longest wait for an answer */
+    uint64_t statements;                   /* since it was taken */
+    int topic_count;                       /* DB_TOPICS + 1: too many to name */
+    char topics[DB_TOPICS][DB_TOPIC_SIZE]; /* what changed since it was taken */
 };
 
 /* Connects and sets the session up. On failure nothing is left open. */
@@ -28,6 +34,10 @@ void db_disconnect(struct db *db);
 bool db_answer(struct db *db, PGresult **result, struct error *err) must_check;
 /* One or more statements without parameters. */
 bool db_execute(struct db *db, const char *sql, struct error *err) must_check;
+/* A new user of the connection: nothing counted, nothing changed. */
+void db_forget_changes(struct db *db);
+/* libpq's receiver of notices: keeps what triggers tell of changes, logs everything else. */
+void db_receive_notice(void *db, const PGresult *notice);
 
 /* The first line of libpq's message, without "FATAL:" noise lines below it. */
 void db_first_line(const char *message, char *out, size_t size);

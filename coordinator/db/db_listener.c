@@ -1,7 +1,12 @@
 /* LISTEN on a thread of its own. A notification only wakes; after each loss everything is woken
- * once, since something may have been missed. */
+ * once, since something may have been missed.
+ *
+ * PostgreSQL delivers notifications in the order of their commits, also to who sends them. So the
+ * listener notifies itself again and again: when such a beat is back, everything that was committed
+ * before it was sent has been delivered. */
 #include "coordinator/db/db_connection.h"
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -16,7 +21,7 @@
 #include <unistd.h>
 
 enum {
-    PROBE_MS = 10000, /* a quiet connection is asked whether it still lives */
+    BEAT_MS = 500,
     RETRY_MIN_MS = 100,
     RETRY_MAX_MS = 2000,
 };
@@ -26,38 +31,67 @@ struct db_listener {
     struct db db;
     char *conninfo;
     char **channels;
-    size_t channel_count;
-    db_on_wake *on_wake;
-    void *context;
+    size_t channel_count; /* of `listening`; the beat's own channel comes behind them */
+    char beat[UUID_SIZE + 5];
+    struct db_listening listening;
     int stop_fd;
 };
 
+static bool listen_to(struct db *db, const char *channel, struct error *err)
+{
+    char *name = PQescapeIdentifier(db->connection, channel, strlen(channel));
+    auto_free char *sql = memory_format("LISTEN %s", name ? name : "");
+    PQfreemem(name);
+    return db_execute(db, sql, err);
+}
+
+/* A beat changes nothing, so it need not wait for the disk. */
+static const char set_up_sql[] =
+    "SET application_name = 'crosspool-coordinator listener'; SET synchronous_commit = off";
+
 static bool listen_all(struct db_listener *listener, struct error *err)
 {
-    if (!db_connect(&listener->db, listener->conninfo, err))
+    struct db *db = &listener->db;
+    if (!db_connect(db, listener->conninfo, err))
         return false;
-    for (size_t i = 0; i < listener->channel_count; i++) {
-        const char *channel = listener->channels[i];
-        char *name = PQescapeIdentifier(listener->db.connection, channel, strlen(channel));
-        char *sql = memory_format("LISTEN %s", name ? name : "");
-        PQfreemem(name);
-        bool is_listening = db_execute(&listener->db, sql, err);
-        free(sql);
-        if (!is_listening) {
-            db_disconnect(&listener->db);
-            return false;
-        }
-    }
-    return true;
+    bool is_listening = db_execute(db, set_up_sql, err) && listen_to(db, listener->beat, err);
+    for (size_t i = 0; is_listening && i < listener->channel_count; i++)
+        is_listening = listen_to(db, listener->channels[i], err);
+    if (!is_listening)
+        db_disconnect(db);
+    return is_listening;
+}
+
+static void tell_heard(struct db_listener *listener, int64_t until_ms)
+{
+    if (listener->listening.on_heard)
+        listener->listening.on_heard(listener->listening.context, until_ms);
+}
+
+static void tell_all(struct db_listener *listener)
+{
+    for (size_t i = 0; i < listener->channel_count; i++)
+        listener->listening.on_wake(listener->listening.context, listener->channels[i], "");
 }
 
 static void deliver(struct db_listener *listener)
 {
     PGnotify *notify;
-    while ((notify = PQnotifies(listener->db.connection)) != NULL) {
-        listener->on_wake(listener->context, notify->relname, notify->extra);
+    while (listener->db.connection && (notify = PQnotifies(listener->db.connection)) != NULL) {
+        if (strcmp(notify->relname, listener->beat) == 0)
+            tell_heard(listener, strtoll(notify->extra, NULL, 10));
+        else
+            listener->listening.on_wake(listener->listening.context, notify->relname,
+                                        notify->extra);
         PQfreemem(notify);
     }
+}
+
+static bool send_beat(struct db_listener *listener, struct error *err)
+{
+    static const char beat_sql[] = "SELECT pg_notify($1, $2)";
+    struct db_text now = db_int(clock_monotonic_ms());
+    return db_query(&listener->db, beat_sql, DB_PARAMS(listener->beat, now.text), NULL, err);
 }
 
 /* True when the listener is to stop; waits at most wait_ms for that or for input. */
@@ -77,16 +111,22 @@ static bool wait_stop(const struct db_listener *listener, int wait_ms, bool *has
 /* Serves one connection until it is lost (false) or the listener is to stop (true). */
 static bool serve(struct db_listener *listener)
 {
+    int64_t beat_ms = 0; /* when the next one is due */
     for (;;) {
-        bool has_input = false;
-        if (wait_stop(listener, PROBE_MS, &has_input))
-            return true;
         struct error err;
-        if (!has_input && !db_execute(&listener->db, "SELECT 1", &err)) {
-            log_warning("listening for notifications: %s", err.text);
-            return false;
+        int64_t now_ms = clock_monotonic_ms();
+        if (now_ms >= beat_ms) {
+            beat_ms = now_ms + BEAT_MS;
+            if (!send_beat(listener, &err)) {
+                log_warning("listening for notifications: %s", err.text);
+                return false;
+            }
+            deliver(listener);
         }
-        if (!PQconsumeInput(listener->db.connection)) {
+        bool has_input = false;
+        if (wait_stop(listener, (int)(beat_ms - now_ms), &has_input))
+            return true;
+        if (has_input && !PQconsumeInput(listener->db.connection)) {
             log_warning("listening for notifications: the database connection was lost");
             return false;
         }
@@ -99,6 +139,7 @@ static bool reconnect(struct db_listener *listener)
 {
     int wait_ms = RETRY_MIN_MS;
     struct error err;
+    tell_heard(listener, 0);
     db_disconnect(&listener->db);
     while (!listen_all(listener, &err)) {
         log_debug("listening for notifications: %s", err.text);
@@ -107,8 +148,7 @@ static bool reconnect(struct db_listener *listener)
         wait_ms = wait_ms * 2 < RETRY_MAX_MS ? wait_ms * 2 : RETRY_MAX_MS;
     }
     log_info("listening for notifications again");
-    for (size_t i = 0; i < listener->channel_count; i++)
-        listener->on_wake(listener->context, listener->channels[i], "");
+    tell_all(listener);
     return true;
 }
 
@@ -134,18 +174,26 @@ static void listener_free(struct db_listener *listener)
     free(listener);
 }
 
-bool db_listener_open(struct db_listener **out, const char *conninfo, const char *const channels[],
-                      db_on_wake *on_wake, void *context, struct error *err)
+static struct db_listener *listener_new(const char *conninfo, const struct db_listening *listening)
 {
+    const char *const *channels = listening->channels;
     struct db_listener *listener = memory_alloc(sizeof *listener);
     listener->conninfo = memory_copy_text(conninfo);
-    listener->on_wake = on_wake;
-    listener->context = context;
+    listener->listening = *listening;
+    memcpy(listener->beat, "beat_", 5);
+    uuid_make(listener->beat + 5);
     while (channels[listener->channel_count])
         listener->channel_count++;
     listener->channels = memory_array(listener->channel_count + 1, sizeof *listener->channels);
     for (size_t i = 0; i < listener->channel_count; i++)
         listener->channels[i] = memory_copy_text(channels[i]);
+    return listener;
+}
+
+bool db_listener_open(struct db_listener **out, const char *conninfo,
+                      const struct db_listening *listening, struct error *err)
+{
+    struct db_listener *listener = listener_new(conninfo, listening);
     listener->stop_fd = eventfd(0, EFD_CLOEXEC);
     if (listener->stop_fd < 0) {
         error_set_errno(err, ERROR_INTERNAL, errno, "eventfd");

@@ -140,6 +140,7 @@ bool db_take(struct db_pool *pool, int timeout_ms, struct db **out, struct error
         db_give(place);
         return false;
     }
+    db_forget_changes(place);
     *out = place;
     return true;
 }
@@ -148,6 +149,7 @@ void db_give(struct db *db)
 {
     if (!db)
         return;
+    db->depth = 0; /* all of it ends */
     if (db->connection && PQtransactionStatus(db->connection) != PQTRANS_IDLE)
         db_rollback(db);
     struct db_pool *pool = db->pool;

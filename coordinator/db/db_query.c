@@ -122,12 +122,23 @@ bool db_execute(struct db *db, const char *sql, struct error *err)
     return true;
 }
 
-bool db_begin(struct db *db, struct error *err)
+/* "WORD level_<depth>", for savepoints. */
+static bool at_level(struct db *db, const char *word, int depth, struct error *err)
 {
-    return db_execute(db, "BEGIN", err);
+    char sql[48];
+    snprintf(sql, sizeof sql, "%s level_%d", word, depth);
+    return db_execute(db, sql, err);
 }
 
-bool db_commit(struct db *db, struct error *err)
+bool db_begin(struct db *db, struct error *err)
+{
+    bool is_begun =
+        db->depth == 0 ? db_execute(db, "BEGIN", err) : at_level(db, "SAVEPOINT", db->depth, err);
+    db->depth += is_begun;
+    return is_begun;
+}
+
+static bool commit_outer(struct db *db, struct error *err)
 {
     if (!db->connection)
         return refuse_lost(err);
@@ -144,11 +155,42 @@ bool db_commit(struct db *db, struct error *err)
                                      "it was rolled back");
 }
 
+bool db_commit(struct db *db, struct error *err)
+{
+    bool is_committed = db->depth > 1 ? at_level(db, "RELEASE SAVEPOINT", db->depth - 1, err)
+                                      : commit_outer(db, err);
+    db->depth -= is_committed && db->depth > 0;
+    return is_committed;
+}
+
 void db_rollback(struct db *db)
 {
     struct error ignored;
-    if (db->connection && !db_execute(db, "ROLLBACK", &ignored) && db->connection)
+    bool is_inner = db->depth > 1;
+    db->depth -= db->depth > 0;
+    bool is_done = is_inner ? at_level(db, "ROLLBACK TO SAVEPOINT", db->depth, &ignored) &&
+                                  at_level(db, "RELEASE SAVEPOINT", db->depth, &ignored)
+                            : db_execute(db, "ROLLBACK", &ignored);
+    if (!is_done && db->connection)
         db_disconnect(db); /* closing it rolls back for certain */
+}
+
+void db_rollback_all(struct db *db)
+{
+    if (db->depth > 1)
+        db->depth = 1;
+    if (db->depth > 0)
+        db_rollback(db);
+}
+
+bool db_has_changed(struct db *db, bool *has_changed, struct error *err)
+{
+    static const char sql[] = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL AS has_changed";
+    auto_db_rows struct db_rows *rows = NULL;
+    if (!db_query(db, sql, 0, NULL, &rows, err))
+        return false;
+    *has_changed = db_value_bool(rows, 0, "has_changed");
+    return true;
 }
 
 struct db_text db_int(int64_t value)

@@ -18,7 +18,8 @@ struct preflight_sr {
 struct preflight_network {
     char id[UUID_SIZE]; /* "" = its host does not report it */
     char name[LIMIT_NAME + 1];
-    int vlan; /* 0 = none */
+    char why_not[161]; /* why no VIF can be put on it; "" = it can */
+    int vlan;          /* 0 = none */
 };
 struct preflight_host {
     char id[UUID_SIZE];

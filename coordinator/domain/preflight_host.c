@@ -136,8 +136,17 @@ static void check_network(const struct preflight_input *in, const struct preflig
 {
     const char *word = preflight_network_word(in, vif);
     bool is_ambiguous = false;
-    if (!word || preflight_find_network(host, word, &is_ambiguous))
+    const struct preflight_network *network =
+        word ? preflight_find_network(host, word, &is_ambiguous) : NULL;
+    if (!word || (network && !network->why_not[0]))
         return;
+    if (network) {
+        struct blocker *b = blocker_add(list, BLOCKER_NETWORK_NOT_USABLE, "vif", vif->mac);
+        blocker_say(b, "VIF %s goes to network %.48s of host %.48s, which it cannot use: %.100s",
+                    vif->mac, word, host->name, network->why_not);
+        blocker_fix(b, "mend that at host %.80s, or map the VIF to another network", host->name);
+        return;
+    }
     if (is_ambiguous) {
         struct blocker *b = blocker_add(list, BLOCKER_NETWORK_AMBIGUOUS, "vif", vif->mac);
         blocker_say(b, "VIF %s goes to %.64s, and host %.64s has more than one network of it",

@@ -5,25 +5,27 @@
 #include "base/log.h"
 #include "base/memory.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    OPEN_BODY_LIMIT = 64 << 10,  /* of routes that need no identity */
-    BODY_TIME_US = 60 * 1000000, /* a body has to be here in that time */
-    DISCARD_FACTOR = 4,          /* a refused body is read so far, then the connection is closed */
+    OPEN_BODY_LIMIT = 64 << 10, /* of routes that need no identity */
+    HEADER_LIMIT = 16 << 10,    /* request line and headers */
+    IDLE_MS = 60000,            /* libmicrohttpd's own limit of silence, IDLE_TIMEOUT_S */
+    DISCARD_FACTOR = 4,         /* a refused body is read so far, then the connection is closed */
 };
 
-static const char *header(struct MHD_Connection *connection, const char *name)
+const char *http_header(const struct http_exchange *exchange, const char *name)
 {
-    return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+    return MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, name);
 }
 
 /* The caller's request id when it is short and plain, else one of ours. */
 static void choose_id(struct http_exchange *exchange)
 {
-    const char *given = header(exchange->connection, "X-Request-Id");
+    const char *given = http_header(exchange, "X-Request-Id");
     size_t length = given ? strlen(given) : 0;
     size_t plain = length ? strspn(given, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                           "0123456789._-")
@@ -37,7 +39,7 @@ static void choose_id(struct http_exchange *exchange)
 static bool read_bearer(struct http_exchange *exchange)
 {
     static const char scheme[] = "Bearer ";
-    const char *value = header(exchange->connection, MHD_HTTP_HEADER_AUTHORIZATION);
+    const char *value = http_header(exchange, MHD_HTTP_HEADER_AUTHORIZATION);
     if (!value || strncasecmp(value, scheme, sizeof scheme - 1) != 0)
         return false;
     value += sizeof scheme - 1;
@@ -56,14 +58,31 @@ static bool identify(struct http_exchange *exchange)
     if (exchange->route->access != ACCESS_AGENT) {
         if (read_bearer(exchange))
             return true;
-        exchange->is_unauthenticated = true;
+        if (!http_rate_check_failures(exchange))
+            return false;
+        exchange->is_stranger = exchange->is_unauthenticated = true;
         http_refuse(exchange, 401, "unauthenticated",
                     "This needs an API token: Authorization: Bearer <token>");
         return false;
     }
     if (http_peer_host(exchange->connection, exchange->request.host, exchange->serial, &err))
         return true;
+    exchange->is_stranger = true;
     http_refuse_error(exchange, &err);
+    return false;
+}
+
+static bool check_header_size(struct http_exchange *exchange)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    if (!info || info->header_size <= HEADER_LIMIT)
+        return true;
+    char text[80];
+    snprintf(text, sizeof text, "The request line and headers are larger than %d bytes",
+             HEADER_LIMIT);
+    http_refuse(exchange, 431, "header-too-large", text);
+    http_count_refusal(exchange->server, REFUSAL_HEADER);
     return false;
 }
 
@@ -88,7 +107,7 @@ static size_t body_limit(const struct http_exchange *exchange)
 
 static uint64_t announced_bytes(const struct http_exchange *exchange)
 {
-    const char *length = header(exchange->connection, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    const char *length = http_header(exchange, MHD_HTTP_HEADER_CONTENT_LENGTH);
     return length ? strtoull(length, NULL, 10) : 0;
 }
 
@@ -96,7 +115,7 @@ static uint64_t announced_bytes(const struct http_exchange *exchange)
  * with what is unread thrown away at the close, would be lost in a reset. */
 static bool is_answered_before_body(const struct http_exchange *exchange)
 {
-    const char *expect = header(exchange->connection, MHD_HTTP_HEADER_EXPECT);
+    const char *expect = http_header(exchange, MHD_HTTP_HEADER_EXPECT);
     return expect || announced_bytes(exchange) > DISCARD_FACTOR * body_limit(exchange);
 }
 
@@ -123,6 +142,7 @@ static struct http_exchange *exchange_new(const struct http_listener *listener,
     exchange->request.method = exchange->method;
     exchange->request.path = exchange->path;
     exchange->request.connection = exchange;
+    exchange->address = http_connection_address(connection);
     pthread_mutex_lock(&exchange->server->lock);
     exchange->server->open++;
     pthread_mutex_unlock(&exchange->server->lock);
@@ -150,14 +170,17 @@ static void add_headers(const struct http_exchange *exchange, struct MHD_Respons
     if (answer->retry_after_s > 0)
         snprintf(seconds, sizeof seconds, "%d", answer->retry_after_s);
     add_header(response, "X-Request-Id", exchange->id);
-    add_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    add_header(response, MHD_HTTP_HEADER_CACHE_CONTROL,
+               exchange->etag[0] ? "private, no-cache" : "no-store");
+    add_header(response, MHD_HTTP_HEADER_ETAG, exchange->etag);
+    add_header(response, "Idempotency-Replayed", exchange->is_replayed ? "true" : "");
     add_header(response, "X-Content-Type-Options", "nosniff");
     add_header(response, MHD_HTTP_HEADER_LOCATION, answer->location);
     add_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
     add_header(response, MHD_HTTP_HEADER_ALLOW, exchange->allow);
     if (exchange->is_unauthenticated)
         add_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer realm=\"crosspool\"");
-    if (answer->body)
+    if ((answer->body || exchange->kept) && answer->status != 304)
         add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
                    answer->content_type ? answer->content_type : "application/json");
     if (is_stopping(exchange->server))
@@ -182,9 +205,42 @@ static void log_access(const struct http_exchange *exchange)
     log_write(is_routine(exchange) ? LOG_DEBUG : LOG_INFO, "%s %.200s %d %lld us%s%s",
               exchange->method, exchange->path, exchange->answer.status,
               (long long)(clock_monotonic_us() - exchange->started_us),
-              request->token_name[0] ? " token " : "", request->token_name);
+              request->token.name[0] ? " token " : "", request->token.name);
     log_context_request(NULL);
     log_context_host(NULL);
+}
+
+/* Refusals cost their sender nothing, so they must not fill the log. */
+static bool is_logged(struct http_exchange *exchange)
+{
+    struct http_server *server = exchange->server;
+    int status = exchange->answer.status, wait_s = 0;
+    if (status != 401 && status != 403 && status != 429 && status != 431)
+        return true;
+    if (!limit_take(&server->refusal_log, 1, clock_monotonic_us(), &wait_s)) {
+        server->unlogged++;
+        return false;
+    }
+    uint64_t unlogged = atomic_exchange(&server->unlogged, 0);
+    if (unlogged)
+        log_warning("%llu refused requests were not logged", (unsigned long long)unlogged);
+    return true;
+}
+
+/* Of a kept answer the response has a use of its own, so the body is not copied. */
+static struct MHD_Response *make_response(struct http_exchange *exchange)
+{
+    const struct http_answer *answer = &exchange->answer;
+    if (answer->status == 304)
+        return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+    if (!exchange->kept)
+        return MHD_create_response_from_buffer(answer->body ? strlen(answer->body) : 0,
+                                               answer->body, MHD_RESPMEM_MUST_COPY);
+    struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback_cls(
+        exchange->kept->size, exchange->kept->body, kept_answer_free, exchange->kept);
+    if (response)
+        exchange->is_kept_sent = true;
+    return response;
 }
 
 static enum MHD_Result send_answer(struct http_exchange *exchange)
@@ -192,9 +248,8 @@ static enum MHD_Result send_answer(struct http_exchange *exchange)
     struct http_answer *answer = &exchange->answer;
     if (!answer->status)
         answer->status = 200;
-    size_t size = answer->body ? strlen(answer->body) : 0;
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(size, answer->body, MHD_RESPMEM_MUST_COPY);
+    http_check_not_modified(exchange);
+    struct MHD_Response *response = make_response(exchange);
     if (!response)
         return MHD_NO;
     add_headers(exchange, response);
@@ -203,7 +258,9 @@ static enum MHD_Result send_answer(struct http_exchange *exchange)
     MHD_destroy_response(response);
     exchange->state = HTTP_READY;
     http_count_answer(exchange);
-    log_access(exchange);
+    http_rate_answered(exchange);
+    if (!exchange->is_from_memory && is_logged(exchange))
+        log_access(exchange);
     return result;
 }
 
@@ -214,9 +271,10 @@ static enum MHD_Result begin(const struct http_listener *listener,
 {
     struct http_exchange *exchange = exchange_new(listener, connection, method, path);
     *state = exchange;
+    http_connection_expect(connection, exchange->server->body_ms);
     find_route(exchange);
-    if (exchange->route)
-        (void)identify(exchange); /* a refusal is in the answer */
+    if (check_header_size(exchange) && exchange->route && identify(exchange))
+        (void)http_rate_check(exchange); /* each refusal is in the answer */
     buffer_init(&exchange->body, body_limit(exchange));
     if (announced_bytes(exchange) <= body_limit(exchange))
         return MHD_YES;
@@ -227,8 +285,7 @@ static enum MHD_Result begin(const struct http_listener *listener,
 static enum MHD_Result receive(struct http_exchange *exchange, const char *data, size_t *size)
 {
     exchange->received += *size;
-    bool is_slow = clock_monotonic_us() - exchange->started_us > BODY_TIME_US;
-    if (is_slow || exchange->received > DISCARD_FACTOR * body_limit(exchange))
+    if (exchange->received > DISCARD_FACTOR * body_limit(exchange))
         return MHD_NO;
     struct error err;
     if (!exchange->answer.status && !buffer_append(&exchange->body, data, *size, &err))
@@ -252,6 +309,7 @@ static enum MHD_Result hand_over(struct http_exchange *exchange)
     exchange->request.body = exchange->body.data ? exchange->body.data : "";
     exchange->request.body_size = exchange->body.size;
     exchange->state = HTTP_WAITING;
+    http_connection_expect(exchange->connection, 0);
     MHD_suspend_connection(exchange->connection);
     pthread_mutex_lock(&server->lock);
     http_enqueue(exchange);
@@ -271,6 +329,8 @@ enum MHD_Result http_on_request(void *listener, struct MHD_Connection *connectio
         return receive(exchange, data, size);
     if (exchange->state == HTTP_WAITING || exchange->answer.status)
         return send_answer(exchange);
+    if (http_poll_answer(exchange))
+        return send_answer(exchange);
     return hand_over(exchange);
 }
 
@@ -278,16 +338,20 @@ void http_on_completed(void *listener, struct MHD_Connection *connection, void *
                        enum MHD_RequestTerminationCode why)
 {
     (void)listener;
-    (void)connection;
     (void)why;
     struct http_exchange *exchange = *state;
     if (!exchange)
         return;
     *state = NULL;
     struct http_server *server = exchange->server;
+    http_connection_expect(connection, server->header_ms ? server->header_ms + IDLE_MS : 0);
+    token_done(&exchange->request.token);
+    audit_change_done(&exchange->request.change);
     buffer_done(&exchange->body);
     explicit_bzero(exchange->bearer, sizeof exchange->bearer);
     free(exchange->answer.body);
+    if (!exchange->is_kept_sent)
+        kept_answer_free(exchange->kept);
     free(exchange->method);
     free(exchange->path);
     free(exchange);

@@ -5,6 +5,9 @@
 
 #include "base/error.h"
 #include "base/uuid.h"
+#include "coordinator/security/audit.h"
+#include "coordinator/security/limits.h"
+#include "coordinator/security/token.h"
 
 #include <jansson.h>
 #include <stdint.h>
@@ -21,6 +24,15 @@ enum http_access {
     ACCESS_AGENT, /* agent port, host certificate that is not revoked */
 };
 
+/* What a token that is limited to pools may do with a route. Any other token is not limited. */
+enum http_scope {
+    SCOPE_NONE,      /* no token is asked for */
+    SCOPE_WHOLE,     /* nothing: the route concerns all pools */
+    SCOPE_SHARED,    /* all of it: what it shows belongs to no pool */
+    SCOPE_OBJECTS,   /* the handler gives token.scope to the statements that find objects */
+    SCOPE_MIGRATION, /* {id} is a migration: GET when one of its pools is in scope, else both */
+};
+
 struct http_request {
     const char *id; /* request id, also in the answer's header and the log */
     const char *method, *path;
@@ -28,10 +40,17 @@ struct http_request {
     size_t body_size;
     char parameters[4][129]; /* the {...} parts of the route's path, in order */
     char host[UUID_SIZE];    /* ACCESS_AGENT: who calls */
-    char token_name[129];    /* others: the token's name, "" when open */
-    struct db *db;    /* a connection for this call of the handler; NULL when plain or open */
+    struct token token;      /* others: whose token it is, an empty name when open */
+    struct db *db;    /* a connection for this call of the handler; NULL when plain or open. With a
+                         token and no GET it is inside a transaction, which is committed together
+                         with the audit row of what http_audit was told, or rolled back */
     void *connection; /* for http_query */
+    struct audit_change change;
 };
+/* Tells what this request changed, once, with JSON of the object before and after without any
+ * secret (NULL = not there). A handler that changed something and did not tell fails. */
+void http_audit(struct http_request *request, const char *kind, const char *id, const char *before,
+                const char *after);
 /* Query parameter by name, NULL when absent. Borrowed. */
 const char *http_query(const struct http_request *request, const char *name);
 /* ERROR_INVALID naming the parameter when the query holds one that is not in `allowed`
@@ -48,6 +67,8 @@ struct http_answer {
     int park_ms;              /* > 0: answer later: when http_wake(key) is called or after park_ms
                                  the handler is called again with is_last_call true at the end */
     char park_key[UUID_SIZE];
+    int64_t keep_ms; /* of a route with topics: > 0 when time alone makes the answer wrong after
+                        that; 0: only a change does */
 };
 /* Takes the reference. */
 void http_answer_json(struct http_answer *answer, int status, json_t *value);
@@ -61,6 +82,14 @@ struct http_route {
     const char *path; /* "/v1/migrations/{id}/cancel" */
     enum http_access access;
     http_handler *handler;
+    enum http_scope scope;
+    /* What an If-Match is compared with: answers as GET of the object would, and locks the object
+     * until the transaction ends. NULL: the operation takes no If-Match. */
+    http_handler *current;
+    /* What the answer of a GET is made of, so that it can be kept in memory (NULL-terminated, at
+     * most FRESHNESS_TOPICS): topics that the schema's triggers tell, "{}" is the first parameter.
+     * NULL: it is asked for each time. */
+    const char *const *topics;
 };
 
 /* RFC 9457. Status by code: INVALID 400, REFUSED 403, NOT_FOUND 404, CONFLICT 409, NO_SPACE 507,
@@ -75,7 +104,10 @@ struct http_config {
     const char *agent_address;
     int agent_port;
     const char *server_certificate, *server_key, *ca; /* PEM texts */
+    const char *api_certificate, *api_key;            /* of the API port; NULL = the same */
     size_t api_body_limit, agent_body_limit;          /* bytes */
+    struct limits limits;
+    size_t poll_cache_bytes; /* for answers kept in memory */
     int threads; /* that run handlers: so many for each port, and one for plain routes */
 };
 /* Database connections that handlers can hold at once. */
@@ -91,6 +123,12 @@ void http_stop(struct http_server *server, int grace_ms);
 /* Calls the handlers of requests parked under this key again; "" = all. Coalesced, any thread. */
 void http_wake(struct http_server *server, const char *key);
 
+/* Something of this topic changed in the database ("" = all): what is kept of it is forgotten. */
+void http_changed(struct http_server *server, const char *topic);
+/* All changes that were committed before that moment of the monotonic clock were given to
+ * http_changed; 0: they are not told any more. Nothing is answered from memory otherwise. */
+void http_heard(struct http_server *server, int64_t until_ms);
+
 /* What was answered since the start, for metrics. `path` is the route's, "" for no route. */
 struct http_count {
     const char *method, *path;
@@ -100,3 +138,20 @@ struct http_count {
 typedef void http_count_visit(void *context, const struct http_count *count);
 void http_each_count(struct http_server *server, http_count_visit *visit, void *context);
 int http_parked(struct http_server *server);
+
+/* What was refused before it reached a handler. */
+enum http_refusal {
+    REFUSAL_CONNECTIONS, /* there are too many */
+    REFUSAL_ADDRESS,     /* too many of them from one address */
+    REFUSAL_SLOW,        /* handshake, headers or body took too long */
+    REFUSAL_HEADER,      /* headers too large */
+    REFUSAL_RATE,        /* a token or host asks too often */
+    REFUSAL_FAILURES,    /* an address fails too often */
+    REFUSALS
+};
+extern const char *const http_refusal_names[];
+uint64_t http_refused(struct http_server *server, enum http_refusal why);
+/* Answers from memory, and SQL statements of requests, since the start; bytes kept now. */
+uint64_t http_from_memory(struct http_server *server);
+uint64_t http_statements(struct http_server *server);
+size_t http_kept_bytes(struct http_server *server);

@@ -15,9 +15,8 @@ enum {
     IO_THREADS = 2, /* of each port; they only read and write */
     HEADER_MEMORY = 32 << 10,
     IDLE_TIMEOUT_S = 60,
-    API_CONNECTIONS = 1024,
-    API_CONNECTIONS_PER_ADDRESS = 512,
-    AGENT_CONNECTIONS = 4096,
+    /* of the library, split between its threads; ours are counted in connection.c and are below */
+    MOST_CONNECTIONS = 2 * LIMITS_CONNECTIONS,
     BACKLOG = 512,
 };
 
@@ -66,28 +65,29 @@ static struct MHD_Daemon *start_daemon(struct http_listener *listener,
                                        const struct http_config *config, int fd)
 {
     bool is_agent = listener->port == HTTP_AGENT_PORT;
+    bool is_own = !is_agent && config->api_certificate;
     struct MHD_OptionItem agent_options[] = {
         {MHD_OPTION_HTTPS_MEM_TRUST, 0, (void *)(uintptr_t)config->ca},
-        {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)&http_on_agent_connection, listener->server},
         {MHD_OPTION_END, 0, NULL},
     };
     struct MHD_OptionItem api_options[] = {
-        {MHD_OPTION_PER_IP_CONNECTION_LIMIT, API_CONNECTIONS_PER_ADDRESS, NULL},
         {MHD_OPTION_END, 0, NULL},
     };
     unsigned int flags = MHD_USE_TLS | MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_SUSPEND_RESUME |
                          MHD_USE_ERROR_LOG | MHD_USE_PEDANTIC_CHECKS;
     return MHD_start_daemon(
-        flags, 0, NULL, NULL, &http_on_request, listener,
+        flags, 0, &http_may_connect, listener, &http_on_request, listener,
         MHD_OPTION_EXTERNAL_LOGGER, &log_library, NULL,
         MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_THREAD_POOL_SIZE, (unsigned int)IO_THREADS,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned int)(is_agent ? AGENT_CONNECTIONS : API_CONNECTIONS),
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned int)MOST_CONNECTIONS,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_MEMORY,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE_TIMEOUT_S,
         MHD_OPTION_NOTIFY_COMPLETED, &http_on_completed, listener,
-        MHD_OPTION_HTTPS_MEM_KEY, config->server_key,
-        MHD_OPTION_HTTPS_MEM_CERT, config->server_certificate,
+        MHD_OPTION_NOTIFY_CONNECTION, &http_on_connection, listener,
+        MHD_OPTION_HTTPS_MEM_KEY, is_own ? config->api_key : config->server_key,
+        MHD_OPTION_HTTPS_MEM_CERT,
+        is_own ? config->api_certificate : config->server_certificate,
         MHD_OPTION_HTTPS_PRIORITIES, priorities[listener->port],
         MHD_OPTION_ARRAY, is_agent ? agent_options : api_options, MHD_OPTION_END);
 }

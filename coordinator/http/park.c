@@ -6,6 +6,7 @@
 #include "coordinator/http/server.h"
 
 #include "base/clock.h"
+#include "base/fnv.h"
 #include "base/memory.h"
 
 #include <stdint.h>
@@ -20,13 +21,9 @@ struct http_wakes {
     uint64_t slots[WAKE_SLOTS]; /* generation of the last wake of a key */
 };
 
-/* FNV-1a, 32 bits (Fowler, Noll, Vo). */
 static size_t slot_of(const char *key)
 {
-    uint32_t hash = 2166136261U;
-    for (const char *p = key; *p; p++)
-        hash = (hash ^ (unsigned char)*p) * 16777619U;
-    return hash % WAKE_SLOTS;
+    return fnv_hash(key, strlen(key)) % WAKE_SLOTS;
 }
 
 uint64_t http_wake_generation(struct http_server *server)

@@ -48,6 +48,12 @@ bool http_query_only(const struct http_request *request, const char *const allow
     return !check.is_wrong;
 }
 
+void http_audit(struct http_request *request, const char *kind, const char *id, const char *before,
+                const char *after)
+{
+    audit_change_set(&request->change, kind, id, before, after);
+}
+
 void http_answer_json(struct http_answer *answer, int status, json_t *value)
 {
     free(answer->body);

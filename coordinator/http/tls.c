@@ -10,18 +10,13 @@ static gnutls_session_t session_of(struct MHD_Connection *connection)
     return info ? (gnutls_session_t)info->tls_session : NULL;
 }
 
-void http_on_agent_connection(void *server, struct MHD_Connection *connection, void **state,
-                              enum MHD_ConnectionNotificationCode what)
+void http_demand_certificate(struct http_server *server, struct MHD_Connection *connection)
 {
-    (void)state;
-    if (what != MHD_CONNECTION_NOTIFY_STARTED)
-        return;
     gnutls_session_t session = session_of(connection);
     if (!session)
         return; /* http_peer_host then finds no certificate and refuses */
-    struct http_server *owner = server;
     gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE);
-    gnutls_session_set_verify_cert2(session, &owner->client_purpose, 1, 0);
+    gnutls_session_set_verify_cert2(session, &server->client_purpose, 1, 0);
 }
 
 bool http_peer_host(struct MHD_Connection *connection, char host[UUID_SIZE], char serial[65],

@@ -1,15 +1,14 @@
-/* Lanes and their workers: who calls, a database connection, the handler, the answer. */
+/* Lanes and their workers: a database connection, who calls, the handler, the answer. */
 #include "coordinator/http/server.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/x509.h"
 #include "coordinator/db/db.h"
-#include "coordinator/security/certificate.h"
-#include "coordinator/security/token.h"
 
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     PLAIN_THREADS = 1,
@@ -33,38 +32,16 @@ void http_enqueue(struct http_exchange *exchange)
     pthread_cond_signal(&lane->has_work);
 }
 
-static bool check_token(struct http_exchange *exchange, struct db *db)
-{
-    struct token token;
-    struct error err;
-    if (!token_find(db, exchange->bearer, &token, &err)) {
-        exchange->is_unauthenticated = err.code == ERROR_REFUSED;
-        if (exchange->is_unauthenticated)
-            http_refuse(exchange, 401, "unauthenticated", err.text);
-        else
-            http_refuse_error(exchange, &err);
-        return false;
-    }
-    snprintf(exchange->request.token_name, sizeof exchange->request.token_name, "%s", token.name);
-    enum token_role needed = exchange->route->access == ACCESS_VIEWER     ? TOKEN_VIEWER
-                             : exchange->route->access == ACCESS_OPERATOR ? TOKEN_OPERATOR
-                                                                          : TOKEN_ADMIN;
-    if (token.role >= needed)
-        return true;
-    error_set(&err, ERROR_REFUSED, "this needs the role %s, the token has %s",
-              token_role_names[needed], token_role_names[token.role]);
-    http_refuse_error(exchange, &err);
-    return false;
-}
-
-static bool check_caller(struct http_exchange *exchange, struct db *db)
+/* A connection for a caller who may call. False: the answer says why there is none. */
+static bool take(struct http_exchange *exchange, struct db **db)
 {
     struct error err;
-    if (exchange->route->access != ACCESS_AGENT)
-        return check_token(exchange, db);
-    if (certificate_check(db, exchange->request.host, exchange->serial, &err))
-        return true;
-    http_refuse_error(exchange, &err);
+    exchange->fresh_generation = freshness_generation(exchange->server->freshness);
+    exchange->read_ms = clock_monotonic_ms();
+    if (db_take(exchange->server->pool, TAKE_TIMEOUT_MS, db, &err))
+        return http_check_caller(exchange, *db);
+    log_warning("%s", err.text);
+    http_refuse(exchange, 503, "unreachable", "The database is not available now");
     return false;
 }
 
@@ -72,24 +49,26 @@ static bool check_caller(struct http_exchange *exchange, struct db *db)
 static void call_handler(struct http_exchange *exchange)
 {
     auto_db struct db *db = NULL;
-    struct error err = {0};
-    if (!http_is_open(exchange->route)) {
-        if (!db_take(exchange->server->pool, TAKE_TIMEOUT_MS, &db, &err)) {
-            log_warning("%s", err.text);
-            http_refuse(exchange, 503, "unreachable", "The database is not available now");
-            return;
-        }
-        if (!check_caller(exchange, db))
-            return;
+    if (http_is_open(exchange->route) || take(exchange, &db)) {
+        exchange->request.db = db;
+        http_call(exchange, db);
+        exchange->request.db = NULL;
     }
-    exchange->request.db = db;
-    bool is_answered = exchange->route->handler(exchange->server->context, &exchange->request,
-                                                exchange->is_last_call, &exchange->answer, &err);
-    exchange->request.db = NULL;
-    if (!is_answered)
-        http_refuse_error(exchange, &err);
-    else if (exchange->answer.park_ms > 0 && exchange->is_last_call)
+    if (!db)
+        return;
+    atomic_fetch_add_explicit(&exchange->server->statements, db_statements(db),
+                              memory_order_relaxed);
+    http_forget_changed(exchange, db);
+}
+
+static void finish_answer(struct http_exchange *exchange)
+{
+    if (exchange->answer.park_ms > 0 && exchange->is_last_call)
         http_refuse(exchange, 500, "internal", "The handler did not answer its last call");
+    if (exchange->answer.park_ms > 0)
+        return;
+    http_tag_answer(exchange);
+    http_poll_keep(exchange);
 }
 
 /* After the resume the exchange belongs to libmicrohttpd's thread, which may free it at once. */
@@ -112,6 +91,7 @@ static void run(struct http_exchange *exchange)
         http_refuse(exchange, 503, "unreachable", "The coordinator is overloaded");
     else
         call_handler(exchange);
+    finish_answer(exchange);
     log_context_request(NULL);
     log_context_host(NULL);
     if (exchange->answer.park_ms > 0)

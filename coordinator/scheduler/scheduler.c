@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "coordinator/scheduler/admission.h"
 #include "coordinator/scheduler/transition.h"
+#include "coordinator/store/idempotency_store.h"
 #include "coordinator/store/migration_control.h"
 #include "coordinator/store/step_store.h"
 
@@ -16,7 +17,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { SWEEP_MS = 1000, SWEEP_STARTS = 64, DB_WAIT_MS = 5000 };
+enum { SWEEP_MS = 1000, SWEEP_STARTS = 64, DB_WAIT_MS = 5000, EXPIRY_MS = 60000 };
 
 struct scheduler {
     struct db_pool *pool;
@@ -31,7 +32,8 @@ struct scheduler {
      * and database are up, so silence counts only when it was listened to. */
     int64_t listening_since_ms;
     int64_t last_sweep_ms;
-    bool has_failed; /* the last sweep; logged once until one succeeds */
+    int64_t last_expiry_ms; /* when answers that are kept for their keys were looked through */
+    bool has_failed;        /* the last sweep; logged once until one succeeds */
 };
 
 static bool start_queued(struct scheduler *scheduler, struct db *db, struct error *err)
@@ -148,12 +150,22 @@ static bool wake_due_hosts(struct scheduler *scheduler, struct db *db, struct er
     return true;
 }
 
+static bool remove_expired(struct scheduler *scheduler, struct db *db, struct error *err)
+{
+    int64_t now = clock_monotonic_ms();
+    if (now - scheduler->last_expiry_ms < EXPIRY_MS)
+        return true;
+    scheduler->last_expiry_ms = now;
+    return idempotency_store_sweep(db, err);
+}
+
 static bool sweep(struct scheduler *scheduler, struct error *err)
 {
     auto_db struct db *db = NULL;
     return db_take(scheduler->pool, DB_WAIT_MS, &db, err) && turn_windows(scheduler, db, err) &&
            start_queued(scheduler, db, err) && lose_destinations(scheduler, db, err) &&
-           stall_copies(scheduler, db, err) && wake_due_hosts(scheduler, db, err);
+           stall_copies(scheduler, db, err) && wake_due_hosts(scheduler, db, err) &&
+           remove_expired(scheduler, db, err);
 }
 
 static void sweep_once(struct scheduler *scheduler)

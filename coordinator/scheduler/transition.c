@@ -15,7 +15,9 @@ enum {
 bool transaction_run(struct db *db, transaction_work *work, void *context, struct error *err)
 {
     for (int attempt = 1;; attempt++) {
-        if (db_begin(db, err) && work(db, context, err) && db_commit(db, err))
+        if (!db_begin(db, err))
+            return false;
+        if (work(db, context, err) && db_commit(db, err))
             return true;
         db_rollback(db);
         if (err->code != ERROR_TIMEOUT || attempt == TRANSACTION_ATTEMPTS)

@@ -144,6 +144,17 @@ static bool check_expiry(const char *directory, const char *name, const char *ce
     return true;
 }
 
+static bool check_server_key(const struct ca *ca, const char *directory, struct error *err)
+{
+    bool fits = false;
+    if (!x509_fits_key(ca->server_certificate, ca->server_key, &fits, err))
+        return error_prefix(err, "server certificate in %s", directory);
+    return fits || error_set(err, ERROR_INVALID,
+                             "%s/server.pem does not belong to its key server.key; "
+                             "`crosspool-coordinator init` makes a new one",
+                             directory);
+}
+
 static bool load_all(struct ca *ca, const char *directory, struct error *err)
 {
     return load_file(directory, "ca.key", true, &ca->key, err) &&
@@ -154,7 +165,8 @@ static bool load_all(struct ca *ca, const char *directory, struct error *err)
                         "make a new CA (move the old files away, init) and enrol the hosts again",
                         err) &&
            check_expiry(directory, "server.pem", ca->server_certificate,
-                        "`crosspool-coordinator init` renews it", err);
+                        "`crosspool-coordinator init` renews it", err) &&
+           check_server_key(ca, directory, err);
 }
 
 bool ca_load(struct ca *ca, const char *state_directory, struct error *err)

@@ -55,19 +55,19 @@ bool certificate_issue(struct db *db, const struct ca *ca, const char *host, con
     return true;
 }
 
-bool certificate_revoke_host(struct db *db, const char *name, struct error *err)
+bool certificate_revoke_host(struct db *db, const char *host, struct error *err)
 {
     static const char sql[] =
-        "WITH locked_out AS (UPDATE host SET state = 'revoked' WHERE name = $1 RETURNING id),"
+        "WITH locked_out AS (UPDATE host SET state = 'revoked' WHERE id = $1 RETURNING id),"
         " certificates AS (UPDATE host_certificate SET revoked_at = now()"
         "  WHERE host_id IN (SELECT id FROM locked_out) AND revoked_at IS NULL),"
         " enrolments AS (DELETE FROM enrolment"
         "  WHERE host_id IN (SELECT id FROM locked_out) AND used_at IS NULL)"
-        " SELECT id FROM locked_out";
+        " SELECT pg_notify('host_steps', id::text) FROM locked_out";
     auto_db_rows struct db_rows *rows = NULL;
-    if (!db_query(db, sql, DB_PARAMS(name), &rows, err))
+    if (!db_query(db, sql, DB_PARAMS(host), &rows, err))
         return false;
     if (db_count(rows) == 0)
-        return error_set(err, ERROR_NOT_FOUND, "no host named %.128s", name);
+        return error_set(err, ERROR_NOT_FOUND, "host %.128s does not exist", host);
     return true;
 }

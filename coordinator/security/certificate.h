@@ -15,5 +15,6 @@ bool certificate_check(struct db *db, const char *host, const char *serial,
  */
 bool certificate_issue(struct db *db, const struct ca *ca, const char *host, const char *csr,
                        char **certificate, char serial[65], struct error *err) must_check;
-/* Locks a host out by name: all its certificates are revoked until it enrols again. */
-bool certificate_revoke_host(struct db *db, const char *name, struct error *err) must_check;
+/* Locks a host out by id: all its certificates are revoked until it enrols again, and its parked
+ * polls end. */
+bool certificate_revoke_host(struct db *db, const char *host, struct error *err) must_check;

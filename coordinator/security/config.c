@@ -13,11 +13,44 @@ enum {
     DEFAULT_API_PORT = 8443,
     DEFAULT_AGENT_PORT = 8444,
     DEFAULT_HOST_LOST_AFTER_S = 60,
+    DEFAULT_POLL_CACHE_BYTES = 64 << 20,
 };
 
 static const struct json_field listen_fields[] = {
     JSON_TEXT("address", coordinator_listen, address, 2, 64, true),
     JSON_INT("port", coordinator_listen, port, 1, 65535, true),
+    {0},
+};
+
+static const struct json_field tls_fields[] = {
+    JSON_TEXT("certificate", coordinator_tls, certificate, 1, CONFIG_PATH, true),
+    JSON_TEXT("key", coordinator_tls, key, 1, CONFIG_PATH, true),
+    {0},
+};
+
+static const struct limits default_limits = {
+    .requests_per_s = 5000,
+    .request_burst = 10000,
+    .failures_per_minute = 300,
+    .failure_burst = 50,
+    .connections = 1024,
+    .connections_per_address = 512,
+    .agent_connections = 16384,
+    .header_s = 20,
+    .body_s = 60,
+};
+
+static const struct json_field limits_fields[] = {
+    JSON_INT("requests_per_s", limits, requests_per_s, 1, 100000, false),
+    JSON_INT("request_burst", limits, request_burst, 1, 1000000, false),
+    JSON_INT("failures_per_minute", limits, failures_per_minute, 1, 1000000, false),
+    JSON_INT("failure_burst", limits, failure_burst, 1, 1000000, false),
+    JSON_INT("connections", limits, connections, 1, LIMITS_CONNECTIONS, false),
+    JSON_INT("connections_per_address", limits, connections_per_address, 1, LIMITS_CONNECTIONS,
+             false),
+    JSON_INT("agent_connections", limits, agent_connections, 1, LIMITS_CONNECTIONS, false),
+    JSON_INT("header_s", limits, header_s, 1, 3600, false),
+    JSON_INT("body_s", limits, body_s, 1, 3600, false),
     {0},
 };
 
@@ -29,7 +62,10 @@ static const struct json_field config_fields[] = {
     JSON_OBJECT("api", coordinator_config, api, listen_fields, false),
     JSON_OBJECT("agents", coordinator_config, agents, listen_fields, false),
     JSON_TEXTS("names", coordinator_config, names, CONFIG_NAMES, false),
+    JSON_OBJECT("tls", coordinator_config, tls, tls_fields, false),
+    JSON_OBJECT("limits", coordinator_config, limits, limits_fields, false),
     JSON_INT("host_lost_after_s", coordinator_config, host_lost_after_s, 5, 86400, false),
+    JSON_UINT64("poll_cache_bytes", coordinator_config, poll_cache_bytes, 1, UINT32_MAX, false),
     {0},
 };
 
@@ -61,7 +97,7 @@ bool coordinator_config_read(const char *path, struct coordinator_config *config
 {
     auto_free char *text = NULL;
     size_t size = 0;
-    struct coordinator_config read = {0};
+    struct coordinator_config read = {.limits = default_limits};
     if (!file_read(path, CONFIG_SIZE, &text, &size, err))
         return error_prefix(err, "configuration");
     if (!json_decode_text(text, size, config_fields, &read, err))
@@ -73,6 +109,8 @@ bool coordinator_config_read(const char *path, struct coordinator_config *config
     default_names(&read.names);
     if (!read.host_lost_after_s)
         read.host_lost_after_s = DEFAULT_HOST_LOST_AFTER_S;
+    if (!read.poll_cache_bytes)
+        read.poll_cache_bytes = DEFAULT_POLL_CACHE_BYTES;
     *config = read;
     return true;
 }

@@ -2,10 +2,16 @@
 #pragma once
 
 #include "base/json.h"
+#include "coordinator/security/limits.h"
 
 struct coordinator_listen {
     char *address;
     int port;
+};
+
+/* An operator's own certificate for the API port: paths of PEM files, NULL without one. */
+struct coordinator_tls {
+    char *certificate, *key;
 };
 
 struct coordinator_config {
@@ -16,7 +22,10 @@ struct coordinator_config {
     struct coordinator_listen api;
     struct coordinator_listen agents;
     struct json_array names; /* char *: DNS names and IP addresses of the server certificate */
+    struct coordinator_tls tls;
+    struct limits limits;
     int host_lost_after_s;
+    uint64_t poll_cache_bytes; /* for answers kept in memory */
 };
 
 /* ERROR_INVALID names the file, the JSON pointer and what was expected. Free with

@@ -7,40 +7,29 @@
 #include "coordinator/db/db.h"
 #include "coordinator/security/certificate.h"
 #include "coordinator/security/name.h"
+#include "coordinator/security/scope.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static bool find_pool(struct db *db, const char *pool, char id[UUID_SIZE], struct error *err)
-{
-    static const char sql[] = "SELECT id FROM pool WHERE name = $1 OR id::text = $1";
-    auto_db_rows struct db_rows *rows = NULL;
-    if (!db_query(db, sql, DB_PARAMS(pool), &rows, err))
-        return false;
-    if (db_count(rows) == 0)
-        return error_set(err, ERROR_NOT_FOUND, "pool %.128s does not exist", pool);
-    snprintf(id, UUID_SIZE, "%s", db_value(rows, 0, "id"));
-    return true;
-}
-
 /* The host's row, made when missing and locked. */
-static bool lock_host(struct db *db, const char *pool, const char *name, char id[UUID_SIZE],
-                      struct error *err)
+static bool lock_host(struct db *db, const char *scope, const char *pool, const char *name,
+                      char id[UUID_SIZE], struct error *err)
 {
     static const char insert_sql[] =
         "INSERT INTO host (pool_id, name) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
     static const char select_sql[] =
-        "SELECT h.id, h.pool_id, p.name AS pool_name FROM host h JOIN pool p ON p.id = h.pool_id"
-        " WHERE h.name = $1 FOR UPDATE OF h";
+        "SELECT h.id, h.pool_id, CASE WHEN $2::uuid[] IS NULL OR p.id = ANY ($2) THEN"
+        " 'pool ' || p.name ELSE 'another pool' END AS place"
+        " FROM host h JOIN pool p ON p.id = h.pool_id WHERE h.name = $1 FOR UPDATE OF h";
     auto_db_rows struct db_rows *rows = NULL;
     if (!db_query(db, insert_sql, DB_PARAMS(pool, name), NULL, err) ||
-        !db_query(db, select_sql, DB_PARAMS(name), &rows, err))
+        !db_query(db, select_sql, DB_PARAMS(name, scope), &rows, err))
         return false;
     if (db_count(rows) == 0)
         return error_set(err, ERROR_TIMEOUT, "host %s was removed meanwhile", name);
     if (strcmp(db_value(rows, 0, "pool_id"), pool) != 0)
-        return error_set(err, ERROR_CONFLICT, "host %s is in pool %s", name,
-                         db_value(rows, 0, "pool_name"));
+        return error_set(err, ERROR_CONFLICT, "host %s is in %s", name, db_value(rows, 0, "place"));
     snprintf(id, UUID_SIZE, "%s", db_value(rows, 0, "id"));
     return true;
 }
@@ -65,15 +54,16 @@ static bool replace_token(struct db *db, struct enrolment *made, struct error *e
     return true;
 }
 
-bool enrolment_create(struct db *db, const char *pool, const char *name, struct enrolment *out,
-                      struct error *err)
+bool enrolment_create(struct db *db, const char *scope, const char *pool, const char *name,
+                      struct enrolment *out, struct error *err)
 {
     struct enrolment made = {0};
     char pool_id[UUID_SIZE];
     if (!name_check("host", name, err) || !db_begin(db, err))
         return false;
-    if (!find_pool(db, pool, pool_id, err) || !lock_host(db, pool_id, name, made.host, err) ||
-        !replace_token(db, &made, err) || !db_commit(db, err)) {
+    if (!scope_find_pool(db, scope, pool, pool_id, err) ||
+        !lock_host(db, scope, pool_id, name, made.host, err) || !replace_token(db, &made, err) ||
+        !db_commit(db, err)) {
         db_rollback(db);
         return false;
     }
@@ -117,7 +107,7 @@ static bool find_token(struct db *db, const char *token, const char *csr_hash, s
 }
 
 static bool issue(struct db *db, const struct ca *ca, const struct found *found, const char *csr,
-                  const char *csr_hash, char **certificate, struct error *err)
+                  const char *csr_hash, char **certificate, char serial[65], struct error *err)
 {
     static const char revoke_sql[] =
         "UPDATE host_certificate SET revoked_at = now() WHERE host_id = $1 AND revoked_at IS NULL";
@@ -126,7 +116,6 @@ static bool issue(struct db *db, const struct ca *ca, const struct found *found,
     /* An agent that begins with an empty journal counts its inventories from the start. */
     static const char host_sql[] =
         "UPDATE host SET state = 'enabled', inventory_generation = 0 WHERE id = $1";
-    char serial[65];
     auto_free char *made = NULL;
     if (!db_query(db, revoke_sql, DB_PARAMS(found->host), NULL, err) ||
         !certificate_issue(db, ca, found->host, csr, &made, serial, err) ||
@@ -138,7 +127,7 @@ static bool issue(struct db *db, const struct ca *ca, const struct found *found,
 }
 
 bool enrolment_use(struct db *db, const struct ca *ca, const char *token, const char *csr,
-                   char host[UUID_SIZE], char **certificate, struct error *err)
+                   char host[UUID_SIZE], char **certificate, char serial[65], struct error *err)
 {
     struct found found = {0};
     char csr_hash[65];
@@ -152,7 +141,8 @@ bool enrolment_use(struct db *db, const struct ca *ca, const char *token, const 
     auto_free char *made = take(found.certificate);
     if (made) {
         db_rollback(db); /* nothing to change */
-    } else if (!issue(db, ca, &found, csr, csr_hash, &made, err)) {
+        serial[0] = '\0';
+    } else if (!issue(db, ca, &found, csr, csr_hash, &made, serial, err)) {
         db_rollback(db);
         return false;
     }

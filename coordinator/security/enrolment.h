@@ -17,13 +17,15 @@ struct enrolment {
 };
 
 /* Creates the host, or lets a host of this pool enrol again; an unused older token of the host
- * ends. ERROR_NOT_FOUND: no such pool (id or name); ERROR_CONFLICT: the host is in another pool. */
-bool enrolment_create(struct db *db, const char *pool, const char *name, struct enrolment *out,
-                      struct error *err) must_check;
+ * ends. ERROR_NOT_FOUND: no such pool (id or name) in scope; ERROR_CONFLICT: the host is in another
+ * pool. */
+bool enrolment_create(struct db *db, const char *scope, const char *pool, const char *name,
+                      struct enrolment *out, struct error *err) must_check;
 
 /* Uses the token up: the host's older certificates are revoked, a new one is issued. The same token
  * with the same request gets the same certificate again until the token expires, so that a lost
- * answer can be asked for again. ERROR_REFUSED: unknown, expired or used. *certificate is owned by
- * the caller. */
+ * answer can be asked for again: then `serial` is "", because nothing was changed. ERROR_REFUSED:
+ * unknown, expired or used. *certificate is owned by the caller. */
 bool enrolment_use(struct db *db, const struct ca *ca, const char *token, const char *csr,
-                   char host[UUID_SIZE], char **certificate, struct error *err) must_check;
+                   char host[UUID_SIZE], char **certificate, char serial[65],
+                   struct error *err) must_check;

@@ -32,12 +32,16 @@ static const char sql_host[] =
     " WHERE host.id = $1";
 
 static const char sql_networks[] =
-    "INSERT INTO network (host_id, name, bridge, vlan)"
-    " SELECT DISTINCT ON (r.name) $1::uuid, r.name, r.bridge, nullif(r.vlan, 0)"
-    " FROM jsonb_to_recordset($2::jsonb -> 'networks') AS r(name text, bridge text, vlan integer)"
+    "INSERT INTO network (host_id, name, bridge, vlan, why_not)"
+    " SELECT DISTINCT ON (r.name) $1::uuid, r.name, r.bridge, nullif(r.vlan, 0),"
+    "  coalesce(r.why_not, '')"
+    " FROM jsonb_to_recordset($2::jsonb -> 'networks')"
+    "  AS r(name text, bridge text, vlan integer, why_not text)"
     " ORDER BY r.name"
-    " ON CONFLICT (host_id, name) DO UPDATE SET bridge = excluded.bridge, vlan = excluded.vlan"
-    " WHERE (network.bridge, network.vlan) IS DISTINCT FROM (excluded.bridge, excluded.vlan)";
+    " ON CONFLICT (host_id, name) DO UPDATE SET bridge = excluded.bridge, vlan = excluded.vlan,"
+    " why_not = excluded.why_not"
+    " WHERE (network.bridge, network.vlan, network.why_not)"
+    "  IS DISTINCT FROM (excluded.bridge, excluded.vlan, excluded.why_not)";
 
 static const char sql_networks_gone[] =
     "DELETE FROM network WHERE host_id = $1 AND name NOT IN"

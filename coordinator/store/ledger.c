@@ -2,6 +2,9 @@
 #include "coordinator/store/ledger.h"
 
 #include "base/cleanup.h"
+#include "base/log.h"
+
+#include <string.h>
 
 static const char sql_plan[] =
     "INSERT INTO ledger (migration_id, host_id, kind, reference)"
@@ -19,13 +22,23 @@ bool ledger_plan(struct db *db, const struct migration_spec *spec, struct error 
                     err);
 }
 
+/* Migrations that this host never had a part in: neither an end of them now nor given a step of
+ * them before. One that is unknown here is none of them: a host may report what a lost database
+ * knew. */
+static const char sql_foreign[] =
+    "SELECT coalesce(array_agg(DISTINCT m.id), '{}')::text AS ids"
+    " FROM jsonb_to_recordset($2::jsonb) AS e(migration uuid) JOIN migration m ON m.id = "
+    "e.migration"
+    " WHERE $1::uuid NOT IN (m.source_host_id, m.destination_host_id)"
+    " AND NOT EXISTS (SELECT FROM step s WHERE s.migration_id = m.id AND s.host_id = $1)";
+
 /* The last change of an object decides, in case a report holds several. */
 static const char sql_report[] =
     "INSERT INTO ledger (migration_id, host_id, kind, reference, sequence, is_removed)"
     " SELECT DISTINCT ON (e.migration, e.kind, e.reference) e.migration, $1::uuid, e.kind,"
     " e.reference, e.sequence, e.is_removed"
     " FROM jsonb_to_recordset($2::jsonb) AS e(migration uuid, kind text, reference text,"
-    " sequence bigint, is_removed boolean)"
+    " sequence bigint, is_removed boolean) WHERE e.migration <> ALL ($3::uuid[])"
     " ORDER BY e.migration, e.kind, e.reference, e.sequence DESC"
     " ON CONFLICT (migration_id, host_id, kind, reference) DO UPDATE"
     " SET sequence = excluded.sequence, is_removed = excluded.is_removed, changed_at = now()"
@@ -40,7 +53,15 @@ bool ledger_report(struct db *db, const char *host, const struct json_array *ent
     struct agent_report report = {.ledger = *entries};
     json_auto_t *object = json_encode(agent_report_fields, &report);
     auto_free char *json = json_dumps(json_object_get(object, "ledger"), JSON_COMPACT);
-    return db_query(db, sql_report, DB_PARAMS(host, json), NULL, err);
+    auto_db_rows struct db_rows *rows = NULL;
+    if (!db_query(db, sql_foreign, DB_PARAMS(host, json), &rows, err))
+        return false;
+    const char *foreign = db_value(rows, 0, "ids");
+    if (strcmp(foreign, "{}") != 0)
+        log_warning("host %s reports objects of migrations that are none of its own, which is "
+                    "ignored: %.200s",
+                    host, foreign);
+    return db_query(db, sql_report, DB_PARAMS(host, json, foreign), NULL, err);
 }
 
 static const char sql_settle[] =
@@ -56,14 +77,15 @@ bool ledger_settle(struct db *db, const char *migration, const char *host, struc
 static const char sql_leftovers[] =
     "SELECT left_over.id, left_over.body FROM (SELECT"
     "  md5(concat_ws('/', l.migration_id, l.host_id, l.kind, l.reference))::uuid AS id,"
-    "  json_build_object('migration', l.migration_id, 'migration_state', m.state,"
+    "  h.pool_id, json_build_object('migration', l.migration_id, 'migration_state', m.state,"
     "   'host', h.id, 'host_name', h.name, 'kind', l.kind, 'reference', l.reference,"
     "   'since', l.created_at) AS body"
     "  FROM ledger l JOIN host h ON h.id = l.host_id LEFT JOIN migration m ON m.id = l.migration_id"
     "  WHERE NOT l.is_removed AND (m.id IS NULL OR m.ended_at IS NOT NULL)) AS left_over"
-    " WHERE $1::uuid IS NULL OR left_over.id > $1 ORDER BY left_over.id LIMIT $2";
+    " WHERE ($1::uuid IS NULL OR left_over.id > $1)"
+    " AND ($3::uuid[] IS NULL OR left_over.pool_id = ANY ($3)) ORDER BY left_over.id LIMIT $2";
 
 bool ledger_leftovers(struct db *db, const struct page *page, char **text, struct error *err)
 {
-    return page_query(db, sql_leftovers, page, 0, NULL, text, err);
+    return page_query(db, sql_leftovers, page, 1, (const char *[]){page->scope}, text, err);
 }

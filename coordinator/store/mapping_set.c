@@ -23,6 +23,13 @@ bool mapping_set_show(struct db *db, const char *id, char **text, struct error *
     return page_one(db, sql_show, DB_PARAMS(id), text, err);
 }
 
+static const char sql_lock[] = "SELECT id FROM mapping_set WHERE id = $1 FOR NO KEY UPDATE";
+
+bool mapping_set_lock(struct db *db, const char *id, struct error *err)
+{
+    return db_query(db, sql_lock, DB_PARAMS(id), NULL, err);
+}
+
 static bool name_taken(const char *name, struct error *err)
 {
     if (err->code != ERROR_CONFLICT)

@@ -6,6 +6,8 @@
 bool mapping_set_list(struct db *db, const struct page *page, char **text,
                       struct error *err) must_check;
 bool mapping_set_show(struct db *db, const char *id, char **text, struct error *err) must_check;
+/* Nobody else changes or removes it until the transaction ends. */
+bool mapping_set_lock(struct db *db, const char *id, struct error *err) must_check;
 /* `mapping` is JSON that was decoded strictly before. ERROR_CONFLICT when the name is taken. */
 bool mapping_set_create(struct db *db, const char *name, const char *mapping, char id[UUID_SIZE],
                         struct error *err) must_check;

@@ -97,8 +97,12 @@ bool migration_store_destination_lost(struct db *db, int seconds, struct db_rows
 bool migration_store_progress(struct db *db, const char *host, const struct json_array *progress,
                               struct error *err) must_check;
 
-/* Newest first. `state` NULL = all. */
+/* Newest first, those of which a pool is in page->scope. `state` NULL = all. */
 bool migration_store_list(struct db *db, const struct page *page, const char *state,
                           int host_lost_after_s, char **text, struct error *err) must_check;
 bool migration_store_show(struct db *db, const char *id, int host_lost_after_s, char **text,
                           struct error *err) must_check;
+/* How long migration_store_show() stays true while nothing is written: until the next of its hosts
+ * has been silent for too long. 0: as long as nothing is written. */
+bool migration_store_steady_ms(struct db *db, const char *id, int host_lost_after_s, int64_t *ms,
+                               struct error *err) must_check;

@@ -152,13 +152,16 @@ static const char sql_list[] =
     BODY("$4") " WHERE ($1::uuid IS NULL OR m.sequence <"
                "  (SELECT a.sequence FROM migration a WHERE a.id = $1))"
                " AND ($3::text IS NULL OR m.state = $3 OR ($3 = 'active' AND m.ended_at IS NULL))"
+               " AND ($5::uuid[] IS NULL OR m.source_pool_id = ANY ($5)"
+               "  OR m.destination_pool_id = ANY ($5))"
                " ORDER BY m.sequence DESC LIMIT $2";
 
 bool migration_store_list(struct db *db, const struct page *page, const char *state,
                           int host_lost_after_s, char **text, struct error *err)
 {
     struct db_text seconds = db_int(host_lost_after_s);
-    return page_query(db, sql_list, page, 2, (const char *[]){state, seconds.text}, text, err);
+    return page_query(db, sql_list, page, 3, (const char *[]){state, seconds.text, page->scope},
+                      text, err);
 }
 
 static const char sql_show[] = BODY("$2") " WHERE m.id = $1";
@@ -173,4 +176,26 @@ bool migration_store_show(struct db *db, const char *id, int host_lost_after_s, 
         return false;
     return error_set(err, ERROR_NOT_FOUND,
                      "migration %s does not exist: GET /v1/migrations lists them", id);
+}
+
+/* The place in the queue is that of others too, so it is looked at again each second. */
+static const char sql_steady[] =
+    "SELECT CASE WHEN EXISTS (SELECT FROM migration WHERE id = $1 AND state = 'queued') THEN 1000"
+    " ELSE (SELECT extract(epoch FROM min(h.last_seen) + make_interval(secs => $2::integer)"
+    "   - now()) * 1000 FROM migration m"
+    "  JOIN host h ON h.id IN (m.source_host_id, m.destination_host_id)"
+    "  WHERE m.id = $1 AND m.ended_at IS NULL"
+    "  AND h.last_seen >= now() - make_interval(secs => $2::integer))::bigint END AS ms";
+
+bool migration_store_steady_ms(struct db *db, const char *id, int host_lost_after_s, int64_t *ms,
+                               struct error *err)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    struct db_text seconds = db_int(host_lost_after_s);
+    if (!db_query(db, sql_steady, DB_PARAMS(id, seconds.text), &rows, err))
+        return false;
+    bool is_bounded = db_value(rows, 0, "ms") != NULL;
+    int64_t left = db_value_int(rows, 0, "ms");
+    *ms = is_bounded && left < 1 ? 1 : left;
+    return true;
 }

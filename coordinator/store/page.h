@@ -10,6 +10,8 @@ enum { PAGE_DEFAULT = 100, PAGE_MOST = 500 };
 struct page {
     int limit;         /* 1..PAGE_MOST */
     const char *after; /* cursor: the id that `next` named, or NULL */
+    const char *scope; /* pools that the caller may see (coordinator/security/scope.h); NULL = all:
+                          a parameter of each statement that lists what belongs to pools */
 };
 
 /* Runs the statement with $1, $2 and `filters` as $3..; *text (owned) is

@@ -10,21 +10,23 @@
     " (SELECT count(*) FROM host h WHERE h.pool_id = p.id), 'created_at', p.created_at) AS body"
 
 static const char list_sql[] =
-    "SELECT p.id, " POOL_BODY " FROM pool p WHERE $1::uuid IS NULL OR p.id > $1::uuid"
-    " ORDER BY p.id LIMIT $2::integer";
+    "SELECT p.id, " POOL_BODY " FROM pool p WHERE ($1::uuid IS NULL OR p.id > $1::uuid)"
+    " AND ($3::uuid[] IS NULL OR p.id = ANY ($3)) ORDER BY p.id LIMIT $2::integer";
 
 bool pool_store_list(struct db *db, const struct page *page, char **text, struct error *err)
 {
-    return page_query(db, list_sql, page, 0, NULL, text, err);
+    return page_query(db, list_sql, page, 1, (const char *[]){page->scope}, text, err);
 }
 
 static const char show_sql[] =
-    "SELECT " POOL_BODY " FROM pool p WHERE p.id::text = $1 OR p.name = $1";
+    "SELECT " POOL_BODY " FROM pool p WHERE (p.id::text = $1 OR p.name = $1)"
+    " AND ($2::uuid[] IS NULL OR p.id = ANY ($2))";
 
-bool pool_store_show(struct db *db, const char *id_or_name, char **text, struct error *err)
+bool pool_store_show(struct db *db, const char *scope, const char *id_or_name, char **text,
+                     struct error *err)
 {
     auto_db_rows struct db_rows *rows = NULL;
-    if (!db_query(db, show_sql, DB_PARAMS(id_or_name), &rows, err))
+    if (!db_query(db, show_sql, DB_PARAMS(id_or_name, scope), &rows, err))
         return false;
     if (db_count(rows) == 0)
         return error_set(err, ERROR_NOT_FOUND, "pool %s does not exist", id_or_name);

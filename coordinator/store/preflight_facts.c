@@ -242,8 +242,9 @@ static bool load_guest_types(struct db *db, const char *pool, struct preflight_i
     return true;
 }
 
-static const char sql_networks[] = "SELECT n.host_id, n.id, n.name, n.vlan FROM network n JOIN "
-                                   "host h ON h.id = n.host_id WHERE h.pool_id = $1";
+static const char sql_networks[] =
+    "SELECT n.host_id, n.id, n.name, n.vlan, n.why_not FROM network n"
+    " JOIN host h ON h.id = n.host_id WHERE h.pool_id = $1";
 
 static bool load_networks(struct db *db, const char *pool, struct preflight_input *out,
                           struct error *err)
@@ -261,6 +262,7 @@ static bool load_networks(struct db *db, const char *pool, struct preflight_inpu
         COPY(network->id, rows, i, "id");
         COPY(network->name, rows, i, "name");
         network->vlan = (int)db_value_int(rows, i, "vlan");
+        COPY(network->why_not, rows, i, "why_not");
     }
     return true;
 }

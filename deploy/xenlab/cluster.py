@@ -16,6 +16,7 @@ from .xen_agent import IMAGES, XenAgent
 
 UP_LIMIT_S = 900  # with everything to be made anew
 FIRST_NUMBER = 30  # of a guest
+AGAIN_S = 120  # an emulated guest boots in some ten seconds
 
 
 def lab(*words, is_shown=False):
@@ -45,10 +46,24 @@ class XenCluster(Migrations):
         """Options as those of deploy/lab up. From now on this thread is in the lab's network."""
         lab("up", "2", *options, is_shown=is_shown)
         network.enter()
-        self.agents = {host.name: XenAgent(host) for host in known_hosts()}
         self.api = centre.api()
-        self.wait_for_hosts()
+        self._meet_hosts()
         return self
+
+    def _meet_hosts(self):
+        self.agents = {host.name: XenAgent(host) for host in known_hosts()}
+        self.wait_for_hosts()
+
+    @contextlib.contextmanager
+    def one_more_host(self):
+        """While open there is a third host; its name. Guests that it has at the end are lost."""
+        lab("up", "3")
+        self._meet_hosts()
+        name = max(self.agents)
+        try:
+            yield name
+        finally:
+            self.agents.pop(name).host.forget()
 
     def down(self):
         lab("down")
@@ -116,24 +131,24 @@ class XenCluster(Migrations):
 
     # ---- guests
     def boot(self, name, guest, kind="pvh", disks=(("raw", 16), ("qcow2", 16)), bridges=None,
-             is_full=False, memory_mib=128, ends="", directory=IMAGES, **options):
+             is_full=False, memory_mib=128, ends="", directory=IMAGES, start="", **options):
         """A guest at host `name` that writes to all its disks, (format, MiB), as soon as the
         coordinator lists it as running. is_full: the disks are random from end to end. Options as
         in tests/guest/README.md; unless told one writer for each disk, 20 writes a second. ends:
         what its end means, in words of xl.cfg ("on_crash=restart"). directory: of its images; the
-        agents know those of their SR only."""
+        agents know those of their SR only. start: the command that starts it from a file of xl."""
         host = self.agents[name].host
         number = next(self.numbers)
         environment = {"DISKS": " ".join(f"{form}:{mib}" for form, mib in disks),
                        "BRIDGES": " ".join(bridges or agents.BRIDGES.values()),
                        "FILL": "1" if is_full else "", "MEMORY": memory_mib, "ENDS": ends,
-                       "DIRECTORY": directory}
+                       "DIRECTORY": directory, "START": start}
         words = " ".join(f"guest.{key}={value}" for key, value in
                          {"writers": 1, "rate": 20, **options}.items())
         host.run(" ".join([*(f"{key}='{value}'" for key, value in environment.items()),
                            f"/lab/guest/create {kind} {guest} {number} {words}"]), timeout=400)
         vm = self.vm(guest, self.pool_of(name), timeout=120, state="running")
-        made = XenGuest(guest, number, vm["domain"], host)
+        made = XenGuest(guest, number, vm["domain"], host, len(disks))
         self.guests.append(made)
         return made
 
@@ -143,6 +158,33 @@ class XenCluster(Migrations):
     def follow(self, guest, name):
         """The guest runs at another host now."""
         guest.host = self.agents[name].host
+
+    def disk_count(self, name):
+        """Of the guests that are at the host."""
+        return sum(guest.disk_count for guest in self.guests if guest.host.name == name)
+
+    def number_of(self, guest, name):
+        """Of the guest's domain at a host; None when it has none there."""
+        return self.agents[name].numbers().get(guest.domain)
+
+    def wait_again(self, guest, name, old):
+        """The guest runs in another domain there than `old`, has booted, and writes; its number."""
+        def again():
+            number = self.number_of(guest, name)
+            runs = self.homes(guest).get(name, "")[2:] == "----"
+            return runs and number != old and number
+        new = shell.wait_for(f"{guest.name} in another domain than {old}", again, AGAIN_S, 1)
+        self.follow(guest, name)
+
+        def answers():
+            try:
+                return guest.ask("status", 10)
+            except AssertionError:
+                return None
+        shell.wait_for(f"{guest.name} booted", answers, AGAIN_S, 1)
+        guest.assert_writes()
+        assert guest.verify().ok
+        return new
 
     def homes(self, guest):
         """{host: state as in `xl list`}, of each host that has the guest's domain."""

@@ -10,10 +10,11 @@ ASK_LIMIT_S = 120
 
 
 class XenGuest:
-    def __init__(self, name, number, domain, host):
+    def __init__(self, name, number, domain, host, disk_count):
         self.name = name
         self.number = number  # ends its MACs and addresses
         self.domain = domain
+        self.disk_count = disk_count
         self.host = host  # where it runs
 
     def ask(self, command, limit_s=ASK_LIMIT_S):

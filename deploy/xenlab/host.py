@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -148,6 +149,11 @@ class Host:
             self.process.wait()
         while self.pid() is not None:
             time.sleep(0.02)
+
+    def forget(self):
+        """Stops it for good; `up` makes a new one in its place."""
+        self.stop()
+        shutil.rmtree(self.folder)
 
     # ---- inside
     def ssh(self, *options):

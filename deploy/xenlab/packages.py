@@ -11,7 +11,9 @@ DOM0 = ["xen-utils-4.17", "xenstore-utils", "libxenmisc4.17", "qemu-system-xen",
         "qemu-system-common", "nbdkit", "libnbd0", "libcurl4", "libjansson4", "libsqlite3-0",
         "libssl3", "libxxhash0", "iproute2", "bridge-utils", "iputils-ping", "kmod", "procps",
         "psmisc", "udev", "openssh-server", "e2fsprogs", "lvm2", "nfs-kernel-server",
-        "nfs-common", "open-iscsi", "tgt", "busybox-static"]
+        "nfs-common", "open-iscsi", "tgt", "busybox-static",
+        # for guests of another toolstack
+        "libvirt-daemon", "libvirt-daemon-driver-xen", "libvirt-clients"]
 HYPERVISOR = "xen-hypervisor-4.17-amd64"
 DOM0_KERNEL = "linux-image-amd64"  # the cloud kernel cannot be a dom0
 GUEST_KERNEL = "linux-image-cloud-amd64"

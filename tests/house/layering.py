@@ -17,7 +17,8 @@ BELOW = {
     "coordinator/store": ["base", "protocol", "coordinator/db", "coordinator/domain"],
     "coordinator/scheduler": ["base", "protocol", "coordinator/db", "coordinator/domain",
                               "coordinator/store"],
-    "coordinator/http": ["base", "protocol", "coordinator/db", "coordinator/security"],
+    "coordinator/http": ["base", "protocol", "coordinator/db", "coordinator/security",
+                         "coordinator/store"],
     "coordinator/api": ["base", "protocol", "coordinator/db", "coordinator/domain",
                         "coordinator/security", "coordinator/store", "coordinator/scheduler",
                         "coordinator/http"],
@@ -42,9 +43,11 @@ BELOW = {
     "agent/coordinator_client": ["base", "protocol", "agent/journal", "agent/inventory"],
     "agent/steps": None,
     "agent": None,
-    "cli": ["base", "protocol"],
+    "plan": ["base", "protocol"],
+    "cli": ["base", "protocol", "plan"],
 }
-PROGRAMS = {"coordinator", "agent", "cli", "base", "protocol"}
+PROGRAMS = {"coordinator", "agent", "cli", "plan", "base", "protocol"}
+SHARED = {"base", "protocol", "plan"}
 
 # header pattern -> folders that may include it
 LIBRARIES = {
@@ -77,7 +80,7 @@ def check_ours(path, folder, header):
     if target is None or target == folder:
         return None
     program, other = folder.split("/")[0], target.split("/")[0]
-    if other not in (program, "base", "protocol"):
+    if other != program and other not in SHARED:
         return f"{path}: {program} must not include from {other}: share it through protocol/ or base/"
     allowed = BELOW[folder]
     if allowed is not None and target not in allowed:

@@ -9,7 +9,6 @@ from crosspool_test import shell
 SOURCE, DESTINATION = "xh2", "xh1"
 LIMIT_S = 400
 RATE = 1 << 20  # a full disk of 16 MiB takes 16 s
-AGAIN_S = 120  # an emulated guest boots in some ten seconds
 full = pytest.mark.full
 names = itertools.count(1)
 
@@ -23,32 +22,8 @@ def boot(cluster):
     cluster.remove_guests()
 
 
-def number_of(cluster, guest, name):
-    return cluster.agents[name].numbers().get(guest.domain)
-
-
-def wait_again(cluster, guest, name, old):
-    """The guest runs in another domain there, has booted, and writes."""
-    def again():
-        number = number_of(cluster, guest, name)
-        runs = cluster.homes(guest).get(name, "")[2:] == "----"
-        return runs and number != old and number
-    new = shell.wait_for(f"{guest.name} in another domain than {old}", again, AGAIN_S, 1)
-    cluster.follow(guest, name)
-
-    def answers():
-        try:
-            return guest.ask("status", 10)
-        except AssertionError:
-            return None
-    shell.wait_for(f"{guest.name} booted", answers, AGAIN_S, 1)
-    guest.assert_writes()
-    assert guest.verify().ok
-    return new
-
-
 def wait_gone(cluster, guest, name):
-    shell.wait_for(f"{guest.name} gone", lambda: number_of(cluster, guest, name) is None, 60, 1)
+    shell.wait_for(f"{guest.name} gone", lambda: cluster.number_of(guest, name) is None, 60, 1)
 
 
 def move(cluster, guest):
@@ -57,7 +32,7 @@ def move(cluster, guest):
     assert ended["state"] == "succeeded", ended
     assert cluster.wait_one_home(guest) == DESTINATION
     cluster.follow(guest, DESTINATION)
-    return ended, number_of(cluster, guest, DESTINATION)
+    return ended, cluster.number_of(guest, DESTINATION)
 
 
 # ---- after a move
@@ -66,7 +41,7 @@ def test_a_guest_that_was_moved_reboots_and_powers_off_as_it_would_have_before(c
     guest = boot()
     ended, number = move(cluster, guest)
     guest.tell("reboot")
-    wait_again(cluster, guest, DESTINATION, number)
+    cluster.wait_again(guest, DESTINATION, number)
     vm = cluster.vm(guest.name, cluster.pool_of(DESTINATION), state="running")
     assert vm["id"] == ended["destination_vm"]
     guest.tell("poweroff")
@@ -86,7 +61,7 @@ def test_a_guest_that_crashes_after_a_move_is_preserved_when_it_wants_to_be(clus
     cluster.vm(guest.name, pool, timeout=30, state="crashed")
     assert time.monotonic() - began < 10
     time.sleep(5)
-    assert number_of(cluster, guest, DESTINATION) == number
+    assert cluster.number_of(guest, DESTINATION) == number
 
 
 @full
@@ -101,7 +76,7 @@ def test_a_restart_is_finished_by_the_next_agent(cluster, boot, failpoint):
     shell.wait_for("the agent dead", lambda: not agent.is_running(), 60, 0.5)
     agent.clear_failpoints()
     agent.start()
-    wait_again(cluster, guest, DESTINATION, number)
+    cluster.wait_again(guest, DESTINATION, number)
     assert len(agent.numbers()) == 1
     assert agent.host.run("ls /var/lib/crosspool/restarts").strip() == ""
 
@@ -115,7 +90,7 @@ def test_a_guest_that_rebooted_while_no_agent_ran_is_started_by_the_next_one(clu
     guest.tell("reboot")
     shell.wait_for("the guest down", lambda: "s" in cluster.homes(guest)[DESTINATION], 60, 1)
     agent.start()
-    wait_again(cluster, guest, DESTINATION, number)
+    cluster.wait_again(guest, DESTINATION, number)
 
 
 # ---- while it is moved
@@ -138,12 +113,11 @@ def assert_ended(cluster, migration, message, began):
 
 
 @pytest.mark.parametrize("phase,end", [
-    ("copying", "reboot"), pytest.param("copying", "poweroff", marks=full),
-    pytest.param("copying", "crash", marks=full), pytest.param("memory", "reboot", marks=full),
-    pytest.param("memory", "crash", marks=full)])
+    pytest.param(phase, end, marks=() if (phase, end) == ("copying", "reboot") else full)
+    for phase in ("copying", "memory") for end in ENDS])
 def test_a_guest_that_ends_while_it_is_moved_ends_the_migration(cluster, boot, phase, end):
     guest = boot(is_full=True, ends="on_crash=restart")
-    number = number_of(cluster, guest, SOURCE)
+    number = cluster.number_of(guest, SOURCE)
     source = cluster.agents[SOURCE]
     if phase in HELD:
         source.set_failpoint(HELD[phase], "wait")
@@ -159,13 +133,43 @@ def test_a_guest_that_ends_while_it_is_moved_ends_the_migration(cluster, boot, p
     if end == "poweroff":
         wait_gone(cluster, guest, SOURCE)
     else:
+        cluster.wait_again(guest, SOURCE, number)
+
+
+@full
+@pytest.mark.parametrize("end", ENDS)
+def test_a_guest_that_ends_before_its_disks_are_mirrored(cluster, boot, end):
+    """A migration moves the run that it meets: the one after a reboot."""
+    guest = boot(is_full=True, ends="on_crash=restart")
+    number = number_of(cluster, guest, SOURCE)
+    destination = cluster.agents[DESTINATION]
+    destination.set_failpoint("step.finished", "wait")
+    migration = cluster.migrate(guest.name, SOURCE, DESTINATION)
+    destination.wait_failpoint("step.finished", LIMIT_S)
+    guest.tell(end)
+    if end == "poweroff":
+        wait_gone(cluster, guest, SOURCE)
+    else:
         wait_again(cluster, guest, SOURCE, number)
+    destination.clear_failpoint("step.finished")
+    ended = cluster.wait_end(migration, LIMIT_S)
+    cluster.wait_no_leftovers(120)
+    if end == "poweroff":
+        assert ended["state"] == "failed", ended
+        assert cluster.homes(guest) == {}
+        cluster.assert_clean(DESTINATION)
+    else:
+        assert ended["state"] == "succeeded", ended
+        assert cluster.wait_one_home(guest) == DESTINATION
+        cluster.follow(guest, DESTINATION)
+        assert guest.verify().ok
+        guest.assert_writes()
 
 
 @full
 def test_a_guest_that_was_resumed_reboots(cluster, boot):
     guest = boot()
-    number = number_of(cluster, guest, SOURCE)
+    number = cluster.number_of(guest, SOURCE)
     source = cluster.agents[SOURCE]
     source.set_failpoint("handoff.before-released", "error not this time")
     migration = cluster.migrate(guest.name, SOURCE, DESTINATION)
@@ -173,8 +177,8 @@ def test_a_guest_that_was_resumed_reboots(cluster, boot):
     ended = cluster.wait_end(migration, LIMIT_S)
     source.clear_failpoints()
     assert ended["state"] == "failed" and "not this time" in ended["error"]["message"], ended
-    assert number_of(cluster, guest, SOURCE) == number
+    assert cluster.number_of(guest, SOURCE) == number
     guest.assert_writes()
     guest.tell("reboot")
-    wait_again(cluster, guest, SOURCE, number)
+    cluster.wait_again(guest, SOURCE, number)
     assert len(source.numbers()) == 1

@@ -129,7 +129,7 @@ def test_a_wrong_role_or_name_is_refused(installed):
         installed, "token", "create", "--name", "x", "--role", "root")
     assert "token's name" in fails(installed, "token", "create", "--name", "a b", "--role",
                                    "viewer")
-    assert "no host named" in fails(installed, "host", "revoke", "--name", "x")
+    assert 'host "x" does not exist' in fails(installed, "host", "revoke", "--name", "x")
 
 
 @pytest.mark.parametrize("members, where", [

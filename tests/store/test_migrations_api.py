@@ -104,6 +104,35 @@ def test_cpu_features_that_the_destination_lacks_are_named(world):
     assert dry_run(world)["can_move"] is True
 
 
+def networks(world):
+    return {n["name"]: n["why_not"] for n in world.api.get("/v1/networks")["items"]}
+
+
+def test_a_network_whose_bridge_is_missing_takes_no_vif_until_it_is_there(world):
+    network, = world.b1.inventory["networks"]
+    network["why_not"] = "the host has no bridge br0"
+    world.b1.report()
+    assert networks(world) == {"lan-a": "", "lan-b": "the host has no bridge br0"}
+    blocker, = dry_run(world)["blockers"]
+    assert (blocker["code"], blocker["object"]) == ("network-not-usable", "vif 52:54:00:00:00:01")
+    assert "lan-b" in blocker["message"] and "no bridge br0" in blocker["message"]
+    del network["why_not"]
+    world.b1.report()
+    assert networks(world) == {"lan-a": "", "lan-b": ""}
+    assert dry_run(world)["can_move"] is True
+
+
+def test_a_vm_with_two_vifs_of_one_mac_stays_and_hides_no_other(world):
+    world.domain["vifs"].append(dict(world.domain["vifs"][0]))
+    world.domain["disks"].append(dict(world.domain["disks"][0]))
+    world.domain["why_not"] = "two of its VIFs have the MAC 52:54:00:00:00:01"
+    world.a1.add_vm("g2")
+    world.a1.report()
+    assert sorted(vm["name"] for vm in world.api.get("/v1/vms")["items"]) == ["g1", "g2"]
+    assert codes(dry_run(world)) == ["vm-not-movable"]
+    assert "00:00:00:01" in dry_run(world)["blockers"][0]["message"]
+
+
 def test_a_pv_vm_is_offered_to_move_suspended(world):
     make_xen(world, 0x2001, 0x2001)
     world.domain["type"] = "pv"

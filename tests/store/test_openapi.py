@@ -7,7 +7,7 @@ from crosspool_test import shell
 from crosspool_test.contract import Contract
 
 CONTRACT = Contract()
-ROUTE = re.compile(r'\{"([A-Z]+)", "([^"]+)", ACCESS_([A-Z]+), (\w+)\}')
+ROUTE = re.compile(r'\{"([A-Z]+)", "([^"]+)", ACCESS_([A-Z]+), (\w+), SCOPE_\w+[,}]')
 ROUTES = {(method, path): access for method, path, access, _ in
           ROUTE.findall((shell.ROOT / "coordinator/api/routes.c").read_text())}
 
@@ -62,9 +62,31 @@ def test_path_parameters_and_bodies_are_declared(route):
              if CONTRACT.resolve(parameter)["in"] == "path"]
     assert names == re.findall(r"{(\w+)}", path)
     needs_body = method in ("POST", "PUT", "PATCH") and not path.endswith(
-        ("/cancel", "/pause", "/resume", "/switchover"))
+        ("/cancel", "/revoke", "/pause", "/resume", "/switchover"))
     assert ("requestBody" in operation) == needs_body
     assert ("413" in operation["responses"]) == needs_body
+
+
+def headers_taken(operation):
+    return {CONTRACT.resolve(parameter)["name"] for parameter in operation.get("parameters", [])
+            if CONTRACT.resolve(parameter)["in"] == "header"}
+
+
+@pytest.mark.parametrize("route", sorted(route for route in ROUTES if route[1].startswith("/v1/")),
+                         ids=" ".join)
+def test_keys_and_conditions_are_declared(route):
+    method, _ = route
+    operation = CONTRACT.operations[route]
+    taken, responses = headers_taken(operation), operation["responses"]
+    assert ("Idempotency-Key" in taken) == (method == "POST")
+    assert ("If-None-Match" in taken) == ("304" in responses) == (method == "GET")
+    assert ("If-Match" in taken) == ("412" in responses)
+    if method == "POST":
+        assert {"400", "409", "422"} <= set(responses)
+    if method in ("GET", "PUT"):
+        assert "ETag" in CONTRACT.resolve(responses["200"])["headers"]
+    for response in map(CONTRACT.resolve, (responses.get("202"),) if "202" in responses else ()):
+        assert {"Location", "Retry-After"} <= set(response["headers"])
 
 
 def test_operation_ids_are_unique():
@@ -143,14 +165,14 @@ def test_answers_fit_the_contract(admin, coordinator, host):
     assert report.status == 204, report.text
     admin.post("/v1/mapping-sets", example_of("POST", "/v1/mapping-sets"))
     names = {"/v1/pools/{id}": "A", "/v1/pools/{id}/cpu": "A", "/v1/hosts/{id}": "a1", "/v1/vms/{id}": "g1",
-             "/v1/mapping-sets/{id}": "a-to-b"}
+             "/v1/mapping-sets/{id}": "a-to-b", "/v1/tokens/{id}": "admin"}
     for method, path in CONTRACT.operations:
         if method != "GET" or path == "/v1/migrations/{id}":
             continue
         answer = check(method, path, admin.request(method, path.replace("{id}", names.get(path, ""))))
         assert answer.status == 200, f"{path}: {answer.text}"
         if path in ("/v1/pools", "/v1/hosts", "/v1/networks", "/v1/srs", "/v1/vms",
-                    "/v1/mapping-sets"):
+                    "/v1/mapping-sets", "/v1/tokens", "/v1/audit"):
             assert answer.json()["items"], f"{path} has nothing to check"
 
 

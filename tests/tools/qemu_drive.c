@@ -8,7 +8,6 @@
  * domain over to another run directory through a pipe and prints the pause; with `abandon` the
  * destination gives up when it is ready and the source goes on. */
 #include "agent/hypervisor/hypervisor.h"
-#include "agent/hypervisor/qemu/qemu.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -223,7 +222,7 @@ static bool print_config(struct hypervisor *hv, const char *uuid, struct error *
 static bool boot(struct hypervisor *hv, const char *path, struct error *err)
 {
     auto_free char *text = NULL;
-    return file_read(path, FILE_LIMIT, &text, NULL, err) && qemu_boot(hv, text, err);
+    return file_read(path, FILE_LIMIT, &text, NULL, err) && qemu_driver.boot(hv, text, err);
 }
 
 static bool run(struct hypervisor *hv, int count, char **words, struct error *err)

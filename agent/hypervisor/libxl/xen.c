@@ -1,7 +1,8 @@
 /* The driver's table, its beginning and end, and the operations that are short. */
 #include "agent/hypervisor/libxl/xen.h"
 
-#include "agent/hypervisor/libxl/xen_autostart.h"
+#include "agent/hypervisor/libxl/xen_adopt.h"
+#include "agent/hypervisor/libxl/xen_boot.h"
 #include "agent/hypervisor/libxl/xen_context.h"
 #include "agent/hypervisor/libxl/xen_domain.h"
 #include "agent/hypervisor/libxl/xen_hold.h"
@@ -75,6 +76,7 @@ static void driver_close(struct hypervisor *hv)
     pthread_mutex_destroy(&hv->runs.lock);
     free(hv->run_directory);
     free(hv->restarts);
+    free(hv->arrivals);
     free(hv);
 }
 
@@ -89,8 +91,10 @@ static bool driver_open(const json_t *json, struct hypervisor **out, struct erro
     struct hypervisor *hv = memory_alloc(sizeof *hv);
     pthread_mutex_init(&hv->runs.lock, NULL);
     hv->run_directory = memory_copy_text(options.run_directory);
-    if (options.state_directory)
+    if (options.state_directory) {
         hv->restarts = memory_format("%s/restarts", options.state_directory);
+        hv->arrivals = memory_format("%s/autostart", options.state_directory);
+    }
     hv->memory_limit_bytes = options.memory_bytes;
     json_release(options_fields, &options);
     if (!xen_run_read_boot(hv->boot, err) || !xen_context_open(&hv->main, err) ||
@@ -118,21 +122,8 @@ static bool driver_destroy(struct hypervisor *hv, const char *uuid, struct error
 {
     if (!uuid_is_valid(uuid))
         return error_set(err, ERROR_INVALID, "\"%s\" is no UUID", uuid);
-    return xen_domain_destroy(hv, uuid, err) && xen_hold_forget(hv, uuid, err);
-}
-
-/* xendomains would start it here again at the host's next boot. */
-static void driver_forget(struct hypervisor *hv, const char *uuid, const char *name)
-{
-    static const char from[] = "/etc/xen/auto", to[] = "/etc/xen/auto-moved";
-    int moved = 0;
-    struct error err;
-    (void)hv;
-    if (!xen_autostart_move(from, to, uuid, name, &moved, &err))
-        log_error("domain %s has moved, but this host may start it at its next boot: %s", uuid,
-                  err.text);
-    else if (moved > 0)
-        log_info("domain %s has moved: what started it at boot is now in %s", uuid, to);
+    return xen_domain_destroy(hv, uuid, err) && xen_hold_forget(hv, uuid, err) &&
+           xen_adopt_forget(hv, uuid, err);
 }
 
 /* The guest's own netfront tells the switches where it is once its VIF is connected here. */
@@ -162,5 +153,8 @@ __attribute__((visibility("default"))) const struct hypervisor_driver libxl_driv
     .announce = driver_announce,
     .guest_run = xen_run_find,
     .watch = xen_watch,
-    .forget = driver_forget,
+    .describe = xen_boot_describe,
+    .boot = xen_boot,
+    .forget = xen_adopt_leave,
+    .adopt = xen_adopt,
 };

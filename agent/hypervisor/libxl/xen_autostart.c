@@ -1,62 +1,122 @@
-/* Reading just enough of xl's configurations; see xen_autostart.h. */
+/* The folder's entries; see xen_autostart.h. */
 #include "agent/hypervisor/libxl/xen_autostart.h"
 
+#include "agent/hypervisor/libxl/xen_cfg.h"
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/memory.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-enum { CONFIG_LIMIT = 1 << 20, VALUE_LIMIT = 256 };
+enum {
+    CONFIG_LIMIT = 1 << 20,
+    VALUE_LIMIT = 256,
+    FREE_NAMES = 1000,
+};
 
-/* The text that a line `key = "value"` of the configuration gives; the last one counts, as for xl.
- * False when there is none. */
-static bool find_value(const char *text, const char *key, char out[VALUE_LIMIT])
+/* -- entries of a folder */
+
+static bool is_of_domain(const char *text, const char *uuid, const char *name)
 {
-    bool is_found = false;
-    for (const char *line = text; *line; line += *line == '\n') {
-        const char *at = line + strspn(line, " \t");
-        size_t length = strlen(key);
-        line += strcspn(line, "\n");
-        if (strncmp(at, key, length) != 0)
-            continue;
-        at += length + strspn(at + length, " \t");
-        if (*at++ != '=')
-            continue;
-        at += strspn(at, " \t");
-        char quote = *at;
-        if (quote != '"' && quote != '\'')
-            continue;
-        const char *end = strchr(at + 1, quote);
-        if (!end || end > line || end - at > VALUE_LIMIT)
-            continue;
-        snprintf(out, VALUE_LIMIT, "%.*s", (int)(end - at - 1), at + 1);
-        is_found = true;
-    }
-    return is_found;
+    char value[VALUE_LIMIT];
+    if (xen_cfg_value(text, "uuid", value, sizeof value))
+        return strcasecmp(value, uuid) == 0;
+    return xen_cfg_value(text, "name", value, sizeof value) && strcmp(value, name) == 0;
 }
 
-static bool is_of_domain(const char *path, const char *uuid, const char *name)
+/* What cannot be read (a folder, a dangling link) xl cannot start either. */
+static bool read_entry(const char *path, char **text, size_t *size)
+{
+    struct error why;
+    return file_read(path, CONFIG_LIMIT, text, size, &why);
+}
+
+/* The shell's * leaves the others out. */
+static int is_listed(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.';
+}
+
+/* In the order of their names. *entries is NULL where there is no folder. */
+static bool list(const char *folder, struct dirent ***entries, int *count, struct error *err)
+{
+    *entries = NULL;
+    *count = scandir(folder, entries, is_listed, alphasort);
+    if (*count >= 0)
+        return true;
+    *count = 0;
+    return errno == ENOENT || error_set_errno(err, ERROR_INTERNAL, errno, "%s", folder);
+}
+
+static void free_list(struct dirent **entries, int count)
+{
+    for (int i = 0; i < count; i++)
+        free(entries[i]);
+    free(entries);
+}
+
+/* -- finding */
+
+static bool check_text(const char *path, const char *text, size_t size, struct error *err)
+{
+    json_auto_t *json = json_string(text);
+    if (size > XEN_AUTOSTART_LIMIT)
+        return error_set(err, ERROR_INVALID, "%s has %zu bytes, at most %d", path, size,
+                         XEN_AUTOSTART_LIMIT);
+    return (json && strlen(text) == size) || error_set(err, ERROR_INVALID, "%s is no UTF-8", path);
+}
+
+bool xen_autostart_find(const char *folder, const char *uuid, const char *name, char **text,
+                        struct error *err)
+{
+    struct dirent **entries;
+    int count;
+    bool is_fine = true;
+    char *found = NULL;
+    if (!list(folder, &entries, &count, err))
+        return false;
+    for (int i = 0; i < count && !found && is_fine; i++) {
+        auto_free char *path = memory_format("%s/%s", folder, entries[i]->d_name);
+        auto_free char *here = NULL;
+        size_t size;
+        if (!read_entry(path, &here, &size) || !is_of_domain(here, uuid, name))
+            continue;
+        is_fine = check_text(path, here, size, err);
+        found = is_fine ? take(here) : NULL;
+    }
+    free_list(entries, count);
+    if (is_fine)
+        *text = found;
+    return is_fine;
+}
+
+/* -- moving */
+
+/* A text of the driver's own may be replaced; what a person wrote stays. */
+static bool may_be_replaced(const char *path)
 {
     auto_free char *text = NULL;
-    char value[VALUE_LIMIT];
-    struct error why; /* a folder, a dangling link: xl cannot start it either */
-    if (!file_read(path, CONFIG_LIMIT, &text, NULL, &why))
-        return false;
-    if (find_value(text, "uuid", value))
-        return strcasecmp(value, uuid) == 0;
-    return find_value(text, "name", value) && strcmp(value, name) == 0;
+    size_t size;
+    if (faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+        return true;
+    return read_entry(path, &text, &size) && xen_cfg_is_ours(text);
 }
 
-static bool move(const char *path, const char *to, const char *entry, struct error *err)
+static bool move_entry(const char *path, const char *to, const char *entry, struct error *err)
 {
     auto_free char *place = memory_format("%s/%s", to, entry);
     if (!file_make_directory(to, 0755, err))
         return false;
+    for (int i = 1; !may_be_replaced(place) && i < FREE_NAMES; i++) {
+        free(place);
+        place = memory_format("%s/%s.%d", to, entry, i);
+    }
     return rename(path, place) == 0 ||
            error_set_errno(err, ERROR_INTERNAL, errno, "moving %s to %s", path, place);
 }
@@ -64,22 +124,22 @@ static bool move(const char *path, const char *to, const char *entry, struct err
 bool xen_autostart_move(const char *from, const char *to, const char *uuid, const char *name,
                         int *moved, struct error *err)
 {
-    int count = 0;
-    bool is_done = true;
-    DIR *files = opendir(from);
-    const struct dirent *entry;
-    if (!files && errno != ENOENT)
-        return error_set_errno(err, ERROR_INTERNAL, errno, "%s", from);
-    while (files && is_done && (entry = readdir(files))) {
-        auto_free char *path = memory_format("%s/%s", from, entry->d_name);
-        if (!is_of_domain(path, uuid, name))
+    struct dirent **entries;
+    int count, done = 0;
+    bool is_fine = true;
+    if (!list(from, &entries, &count, err))
+        return false;
+    for (int i = 0; i < count && is_fine; i++) {
+        auto_free char *path = memory_format("%s/%s", from, entries[i]->d_name);
+        auto_free char *text = NULL;
+        size_t size;
+        if (!read_entry(path, &text, &size) || !is_of_domain(text, uuid, name))
             continue;
-        is_done = move(path, to, entry->d_name, err);
-        count += is_done;
+        is_fine = move_entry(path, to, entries[i]->d_name, err);
+        done += is_fine;
     }
-    if (files)
-        closedir(files);
-    if (is_done)
-        *moved = count;
-    return is_done;
+    free_list(entries, count);
+    if (is_fine)
+        *moved = done;
+    return is_fine;
 }

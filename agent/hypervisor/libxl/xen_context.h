@@ -33,6 +33,7 @@ struct xen_runs {
 struct hypervisor {
     char *run_directory;
     char *restarts; /* the folder of xen_restart.h, durable; NULL: no `watch` is possible */
+    char *arrivals; /* that of xen_adopt.h, durable; NULL as that one */
     uint64_t memory_limit_bytes; /* for all domains together; 0: none */
     struct xen_context main;     /* for all that is short; save and restore have their own */
     int version_major, version_minor;

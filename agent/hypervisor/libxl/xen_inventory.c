@@ -128,16 +128,35 @@ static void describe_cpu(struct hypervisor *hv, const struct xen_domain *from, s
     }
 }
 
+/* A domain has no configuration while it is built or destroyed, and is paused then. That a QEMU
+ * runs in a domain of its own is said of its guest. */
+static bool describe_unread(struct hypervisor *hv, const struct xen_domain *from,
+                            const struct error *why, struct domain *out)
+{
+    uint32_t guest;
+    if (from->is_paused || libxl_is_stubdom(hv->main.ctx, from->id, &guest)) {
+        log_debug("domain %s is left out: %s", from->uuid, why->text);
+        return false;
+    }
+    char *name = libxl_domid_to_name(hv->main.ctx, from->id);
+    *out = (struct domain){.state = from->state,
+                           .memory_bytes = from->memory_bytes,
+                           .vcpus = 1,
+                           .name = name ? name : memory_copy_text(from->uuid)};
+    memcpy(out->uuid, from->uuid, sizeof out->uuid);
+    snprintf(out->type, sizeof out->type, "%s", xen_type_names[from->type]);
+    snprintf(out->why_not, sizeof out->why_not, "libxl cannot describe it: %.130s", why->text);
+    return true;
+}
+
 static bool describe(struct hypervisor *hv, const struct xen_domain *from, struct domain *out)
 {
     auto_xen_config struct xen_config config = {0};
     auto_free char *text = NULL;
     struct error why;
     if (!xen_domain_stored_config(hv, from->id, &text, &why) ||
-        !xen_config_parse(text, &config, &why)) {
-        log_debug("domain %s is left out: %s", from->uuid, why.text);
-        return false;
-    }
+        !xen_config_parse(text, &config, &why))
+        return describe_unread(hv, from, &why, out);
     *out = (struct domain){.state = from->state,
                            .memory_bytes = from->memory_bytes,
                            .vcpus = config.vcpus,
@@ -171,7 +190,7 @@ static bool describe_restarting(struct hypervisor *hv, const char *uuid, struct 
                            .memory_bytes = restart.memory_bytes,
                            .vcpus = config.vcpus,
                            .name = take(config.name),
-                           .why_not = "its guest is being started again"};
+                           .why_not = "its guest is being started"};
     memcpy(out->uuid, uuid, sizeof out->uuid);
     snprintf(out->type, sizeof out->type, "%s", xen_type_names[config.type]);
     describe_parts(&nowhere, &config, out);

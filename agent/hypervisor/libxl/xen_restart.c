@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@ enum { CONFIG_LIMIT = 1 << 20, RECORD_LIMIT = 2 << 20 };
 static const struct json_field fields[] = {
     JSON_UUID("uuid", xen_restart, uuid, true),
     JSON_CHARS("boot", xen_restart, boot, 1, true),
-    JSON_INT("old_id", xen_restart, old_id, 1, XEN_ID_LAST, true),
+    JSON_INT("old_id", xen_restart, old_id, 0, XEN_ID_LAST, true),
     JSON_INT("new_id", xen_restart, new_id, 0, XEN_ID_LAST, true),
     JSON_BOOL("is_built", xen_restart, is_built, true),
     JSON_BOOL("keeps_old", xen_restart, keeps_old, true),
@@ -100,4 +101,31 @@ bool xen_restart_config(const struct xen_restart *restart, char **text, struct e
         return error_set(err, ERROR_INVALID, "configuration: c_info: expected an object");
     *text = json_dumps(root, JSON_COMPACT);
     return *text || error_set(err, ERROR_INTERNAL, "the configuration cannot be written");
+}
+
+/* -- the lock */
+
+/* A lock by fcntl, which no child inherits: QEMU's starter may outlive the agent. */
+bool xen_restart_lock(const char *folder, struct xen_restart_lock *lock, struct error *err)
+{
+    auto_free char *path = memory_format("%s.lock", folder);
+    if (!file_make_directory(folder, 0700, err))
+        return false;
+    auto_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    const struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fd < 0)
+        return error_set_errno(err, ERROR_INTERNAL, errno, "%s", path);
+    if (fcntl(fd, F_SETLK, &whole) == 0) {
+        lock->fd = take_fd(&fd);
+        return true;
+    }
+    if (errno == EACCES || errno == EAGAIN)
+        return error_set(err, ERROR_CONFLICT, "another process starts guests here");
+    return error_set_errno(err, ERROR_INTERNAL, errno, "locking %s", path);
+}
+
+void xen_restart_unlock(struct xen_restart_lock *lock)
+{
+    if (lock->fd >= 0)
+        close(take_fd(&lock->fd));
 }

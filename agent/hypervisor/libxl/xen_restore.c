@@ -2,6 +2,7 @@
  * xen_restore.h. */
 #include "agent/hypervisor/libxl/xen_restore.h"
 
+#include "agent/hypervisor/libxl/xen_adopt.h"
 #include "agent/hypervisor/libxl/xen_cpu.h"
 #include "agent/hypervisor/libxl/xen_envelope.h"
 #include "agent/hypervisor/libxl/xen_hold.h"
@@ -23,6 +24,7 @@ bool xen_restore_config(struct hypervisor *hv, const char *uuid, char **text, st
         !xen_domain_live_config(hv, domain.id, &envelope.config, err) ||
         !xen_cpu_of_domain(hv, domain.id, &envelope.features, err))
         return false;
+    envelope.autostart = xen_adopt_collect(uuid, envelope.config);
     *text = xen_envelope_encode(&envelope);
     return *text ||
            error_set(err, ERROR_INTERNAL, "the configuration of domain %s is no JSON", uuid);
@@ -154,12 +156,15 @@ bool xen_restore(struct hypervisor *hv, const char *uuid, const char *config,
     auto_free char *mapped = NULL;
     struct error second;
     if (!xen_envelope_decode(config, &envelope, err) || !check(hv, uuid, &envelope, map, err) ||
-        !xen_config_map(envelope.config, map, &mapped, err) || !xen_hold_forget(hv, uuid, err))
+        !xen_config_map(envelope.config, map, &mapped, err) || !xen_hold_forget(hv, uuid, err) ||
+        !xen_adopt_forget(hv, uuid, err))
         return error_prefix(err, "restoring domain %s", uuid);
     warn_of_missing_files(uuid, mapped);
+    if (envelope.autostart)
+        xen_adopt_prepare(hv, uuid, envelope.autostart, mapped);
     if (build(mapped, fd, err) && check_built(hv, uuid, err))
         return true;
-    if (!xen_domain_destroy(hv, uuid, &second))
+    if (!xen_domain_destroy(hv, uuid, &second) || !xen_adopt_forget(hv, uuid, &second))
         log_error("%s", second.text);
     return error_prefix(err, "restoring domain %s", uuid);
 }

@@ -1,7 +1,6 @@
 /* The driver's table, and the operations that are short. */
-#include "agent/hypervisor/qemu/qemu.h"
-
 #include "agent/hypervisor/hypervisor.h"
+
 #include "agent/hypervisor/qemu/qemu_domain.h"
 #include "agent/hypervisor/qemu/qemu_folder.h"
 #include "agent/hypervisor/qemu/qemu_host.h"
@@ -124,7 +123,37 @@ static bool boot_new(struct hypervisor *hv, struct qemu_config *config, struct e
            qmp_command(qmp, "cont", NULL, QEMU_COMMAND_MS, NULL, err);
 }
 
-bool qemu_boot(struct hypervisor *hv, const char *domain_json, struct error *err)
+/* `boot` checks the description; here only its UUID matters. */
+static bool read_uuid(const char *text, size_t size, char uuid[UUID_SIZE], struct error *err)
+{
+    json_auto_t *root = NULL;
+    if (!json_parse(text, size, &root, err))
+        return false;
+    const char *found = json_string_value(json_object_get(root, "uuid"));
+    if (!found || !uuid_is_valid(found))
+        return error_set(err, ERROR_INVALID, "/uuid: expected a UUID");
+    memcpy(uuid, found, UUID_SIZE);
+    return true;
+}
+
+static bool driver_describe(struct hypervisor *hv, const char *path, char **text,
+                            char uuid[UUID_SIZE], struct error *err)
+{
+    enum { DESCRIPTION_LIMIT = 1 << 20 };
+    auto_free char *found = NULL;
+    size_t size = 0;
+    (void)hv;
+    if (!file_read(path, DESCRIPTION_LIMIT, &found, &size, err))
+        return false;
+    if (!read_uuid(found, size, uuid, err))
+        return error_prefix(err, "%s", path);
+    *text = take(found);
+    return true;
+}
+
+/* By its description (ARCHITECTURE.md, "A domain of the qemu driver"); one that has ended is
+ * started anew. */
+static bool driver_boot(struct hypervisor *hv, const char *domain_json, struct error *err)
 {
     auto_config struct qemu_config config = {0};
     if (!qemu_config_parse(domain_json, &config, err))
@@ -159,5 +188,7 @@ const struct hypervisor_driver qemu_driver = {
     .resume = qemu_save_undo,
     .destroy = driver_destroy,
     .announce = driver_announce,
+    .describe = driver_describe,
+    .boot = driver_boot,
     .guest_run = qemu_run_find,
 };

@@ -88,8 +88,12 @@ class Coordinator(Daemon):
         self.command("init")
 
     def start(self, timeout=30):
+        self.start_with(self.ca_path, timeout)
+
+    def start_with(self, ca_path, timeout=30):
+        """With the CA of an own certificate on the API port."""
         self.launch(PROGRAM, "run", "--config", self.config_path)
-        api = self.api(None)
+        api = Api(self.url(), ca_path)
 
         def is_ready():
             assert self.is_running(), f"the coordinator ended: {self.tail()}"
@@ -100,8 +104,8 @@ class Coordinator(Daemon):
         shell.wait_for("the coordinator to be ready", is_ready, timeout)
         api.close()
 
-    def make_token(self, name, role):
-        return self.command("token", "create", "--name", name, "--role", role).strip()
+    def make_token(self, name, role, *more):
+        return self.command("token", "create", "--name", name, "--role", role, *more).strip()
 
     def api(self, token, **options):
         return Api(self.url(), self.ca_path, token, **options)

@@ -19,7 +19,7 @@ class Identity:
     def make_csr(self):
         return shell.run("openssl", "req", "-new", "-key", self.key, "-subj", "/CN=whoever")
 
-    def sign_with(self, ca_certificate, ca_key, *, host):
+    def sign_with(self, ca_certificate, ca_key, *, host, days=2):
         """A certificate of the right form from any CA."""
         extensions = self.directory / "extensions"
         extensions.write_text(f"subjectAltName=URI:urn:crosspool:host:{host}\n"
@@ -27,7 +27,7 @@ class Identity:
         request = self.directory / "host.csr"
         request.write_text(self.csr)
         shell.run("openssl", "x509", "-req", "-in", request, "-CA", ca_certificate, "-CAkey",
-                  ca_key, "-CAcreateserial", "-CAserial", self.directory / "serial", "-days", "2",
+                  ca_key, "-CAcreateserial", "-CAserial", self.directory / "serial", "-days", days,
                   "-extfile", extensions, "-out", self.certificate)
 
     def enrol(self, coordinator, token):

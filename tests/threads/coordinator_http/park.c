@@ -51,7 +51,9 @@ static bool wait_value(void *context, struct http_request *request, bool is_last
     return true;
 }
 
-static const struct http_route routes[] = {{"GET", "/wait/{client}", ACCESS_OPEN, wait_value}};
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+static const struct http_route routes[] = {
+    {"GET", "/wait/{client}", ACCESS_OPEN, wait_value, SCOPE_NONE}};
 
 static size_t drop(char *data, size_t size, size_t count, void *context)
 {

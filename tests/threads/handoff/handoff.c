@@ -228,6 +228,8 @@ static void check_owned(const struct scenario *scenario)
            "the source's record is not owned");
     expect(scenario, world->domain[SOURCE] == SUSPENDED, "the source's domain is touched");
     expect(scenario, world->result[SOURCE].is_done, "owned, and not done");
+    expect(scenario, world->result[DESTINATION].verdict != VERDICT_OWNED || world->adopted,
+           "owned, and not adopted");
 }
 
 static void check_abandoned(const struct scenario *scenario)
@@ -238,6 +240,7 @@ static void check_abandoned(const struct scenario *scenario)
     expect(scenario, agent_record(&fixture, SOURCE).state == HANDOFF_ABANDONED,
            "the source's record is not abandoned");
     expect(scenario, world->domain[DESTINATION] == ABSENT, "a domain is left at the destination");
+    expect(scenario, !world->adopted, "abandoned, and adopted");
     expect(scenario, !world->result[SOURCE].is_done && world->result[SOURCE].error_text[0],
            "abandoned without a reason");
 }

@@ -199,6 +199,13 @@ static bool announce(struct hypervisor *hv, const char *uuid, struct error *err)
     return true;
 }
 
+static void adopt(struct hypervisor *hv, const char *uuid)
+{
+    (void)uuid;
+    demand(hv, recorded(hv) == HANDOFF_OWNED, "adopted before the record said owned");
+    hv->world->adopted = true;
+}
+
 static bool list(struct hypervisor *hv, struct domain_list *out, struct error *err)
 {
     (void)err;
@@ -227,6 +234,7 @@ const struct hypervisor_driver world_driver = {
     .resume = resume,
     .destroy = destroy,
     .announce = announce,
+    .adopt = adopt,
 };
 
 /* -- disks */

@@ -24,6 +24,7 @@ struct world {
     atomic_bool in_sync;  /* and the source has not run since */
     atomic_bool flushed;
     atomic_bool receiving;
+    atomic_bool adopted; /* the destination starts the domain at its boot from now on */
     atomic_int violations;
 
     /* what fails; set before the agents start */

@@ -165,6 +165,55 @@ Test(db, commits_and_rolls_back)
     db_give(db);
 }
 
+/* n of the rows that stay. */
+static int64_t kept(struct db *db)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    cr_assert(db_query(db, "SELECT coalesce(sum(n), 0) AS n FROM kept", 0, NULL, &rows, &err), "%s",
+              err.text);
+    return db_value_int(rows, 0, "n");
+}
+
+Test(db, an_inner_transaction_ends_alone_and_counts_with_the_outer_one)
+{
+    auto_db struct db *db = take_one();
+    must(db, "CREATE TEMP TABLE kept (n int)");
+    cr_assert(db_begin(db, &err));
+    must(db, "INSERT INTO kept VALUES (1)");
+    cr_assert(db_begin(db, &err));
+    must(db, "INSERT INTO kept VALUES (10)");
+    cr_assert(!db_query(db, "SELECT 1/0", 0, NULL, NULL, &err));
+    cr_assert(!db_commit(db, &err));
+    db_rollback(db);
+    cr_assert(db_begin(db, &err));
+    must(db, "INSERT INTO kept VALUES (100)");
+    cr_assert(db_commit(db, &err), "%s", err.text);
+    cr_assert_eq(kept(db), 101);
+    cr_assert(db_commit(db, &err), "%s", err.text);
+    cr_assert_eq(kept(db), 101);
+    cr_assert(db_begin(db, &err));
+    cr_assert(db_begin(db, &err));
+    must(db, "DELETE FROM kept");
+    cr_assert(db_commit(db, &err));
+    db_rollback(db);
+    cr_assert_eq(kept(db), 101);
+}
+
+Test(db, a_transaction_knows_whether_it_changed_anything)
+{
+    auto_db struct db *db = take_one();
+    must(db, "CREATE TEMP TABLE kept (n int)");
+    bool has_changed = true;
+    cr_assert(db_begin(db, &err));
+    cr_assert_eq(kept(db), 0);
+    cr_assert(db_has_changed(db, &has_changed, &err));
+    cr_assert_not(has_changed);
+    must(db, "INSERT INTO kept VALUES (1)");
+    cr_assert(db_has_changed(db, &has_changed, &err));
+    cr_assert(has_changed);
+    db_rollback(db);
+}
+
 Test(db, a_connection_given_back_has_no_transaction)
 {
     struct db *db = take_one();
@@ -274,16 +323,165 @@ Test(db, the_listener_hears_and_says_when_it_may_have_missed_something)
     static const char *const channels[] = {"Odd channel", NULL};
     struct heard heard = {0};
     struct db_listener *listener = NULL;
-    cr_assert(db_listener_open(&listener, conninfo(), channels, on_wake, &heard, &err), "%s",
-              err.text);
+    const struct db_listening listening = {
+        .channels = channels, .on_wake = on_wake, .context = &heard};
+    cr_assert(db_listener_open(&listener, conninfo(), &listening, &err), "%s", err.text);
     struct db *db = take_one();
     must(db, "SELECT pg_notify('Odd channel', 'h1')");
     wait_count(&heard.named, 1);
     cr_assert_eq(atomic_load(&heard.lost), 0);
-    must(db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'");
+    must(db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+             "WHERE application_name LIKE '%listener'");
     wait_count(&heard.lost, 1);
     must(db, "SELECT pg_notify('Odd channel', 'h1')");
     wait_count(&heard.named, 2);
     db_give(db);
     db_listener_close(listener);
+}
+
+static _Atomic int64_t heard_until_ms;
+
+static void on_heard(void *context, int64_t until_ms)
+{
+    (void)context;
+    heard_until_ms = until_ms;
+}
+
+static void ignore(void *context, const char *channel, const char *payload)
+{
+    (void)context;
+    (void)channel;
+    (void)payload;
+}
+
+Test(db, the_listener_says_up_to_when_it_has_heard_everything)
+{
+    static const char *const channels[] = {"quiet", NULL};
+    const struct db_listening listening = {
+        .channels = channels, .on_wake = ignore, .on_heard = on_heard};
+    struct db_listener *listener = NULL;
+    cr_assert(db_listener_open(&listener, conninfo(), &listening, &err), "%s", err.text);
+    int64_t begin_ms = clock_monotonic_ms();
+    for (int i = 0; i < 500 && heard_until_ms < begin_ms + 1000; i++)
+        clock_sleep_ms(10);
+    cr_assert_geq(heard_until_ms, begin_ms + 1000);
+    cr_assert_leq(heard_until_ms, clock_monotonic_ms());
+    struct db *db = take_one();
+    must(db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+             "WHERE application_name LIKE '%listener'");
+    int64_t lost_ms = clock_monotonic_ms();
+    for (int i = 0; i < 500 && heard_until_ms < lost_ms; i++)
+        clock_sleep_ms(10);
+    cr_assert_geq(heard_until_ms, lost_ms, "it hears again");
+    db_give(db);
+    db_listener_close(listener);
+}
+
+static int count_of(struct db *db, const char *sql)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    cr_assert(db_query(db, sql, 0, NULL, &rows, &err), "%s", err.text);
+    return (int)db_value_int(rows, 0, "count");
+}
+
+static void insert_in_transaction(struct db *db, const char *sql, bool is_kept)
+{
+    cr_assert(db_begin(db, &err));
+    must(db, sql);
+    if (is_kept)
+        cr_assert(db_commit(db, &err), "%s", err.text);
+    else
+        db_rollback(db);
+}
+
+Test(db, an_outer_transaction_holds_all_that_is_done_in_it)
+{
+    static const char count_sql[] = "SELECT count(*) AS count FROM outer_test";
+    auto_db struct db *db = take_one();
+    must(db, "CREATE TEMP TABLE outer_test (n int PRIMARY KEY)");
+    cr_assert(db_begin(db, &err) && db_begin(db, &err));
+    insert_in_transaction(db, "INSERT INTO outer_test VALUES (1)", true);
+    insert_in_transaction(db, "INSERT INTO outer_test VALUES (2)", false);
+    cr_assert_eq(count_of(db, count_sql), 1);
+    cr_assert(db_commit(db, &err) && db_commit(db, &err), "%s", err.text);
+    cr_assert_eq(count_of(db, count_sql), 1);
+    cr_assert(db_begin(db, &err) && db_begin(db, &err));
+    insert_in_transaction(db, "INSERT INTO outer_test VALUES (3)", true);
+    cr_assert(!db_query(db, "INSERT INTO outer_test VALUES (1)", 0, NULL, NULL, &err));
+    cr_assert_eq(err.code, ERROR_CONFLICT);
+    db_rollback(db);
+    insert_in_transaction(db, "INSERT INTO outer_test VALUES (4)", true);
+    cr_assert_eq(count_of(db, count_sql), 2);
+    db_rollback_all(db);
+    cr_assert_eq(count_of(db, count_sql), 1);
+    insert_in_transaction(db, "INSERT INTO outer_test VALUES (5)", true);
+    db_rollback_all(db); /* there is none */
+    cr_assert_eq(count_of(db, count_sql), 2);
+}
+
+Test(db, a_connection_given_back_leaves_its_outer_transaction)
+{
+    struct db *db = take_one();
+    must(db, "CREATE TEMP TABLE left_test (n int)");
+    cr_assert(db_begin(db, &err));
+    must(db, "INSERT INTO left_test VALUES (1)");
+    db_give(db);
+    db = take_one();
+    cr_assert_eq(count_of(db, "SELECT count(*) AS count FROM left_test"), 0);
+    insert_in_transaction(db, "INSERT INTO left_test VALUES (1)", true);
+    cr_assert_eq(count_of(db, "SELECT count(*) AS count FROM left_test"), 1);
+    db_give(db);
+}
+
+struct changes {
+    int count;
+    char last[64];
+};
+
+static void note_change(void *context, const char *topic)
+{
+    struct changes *changes = context;
+    changes->count++;
+    snprintf(changes->last, sizeof changes->last, "%s", topic);
+}
+
+static struct changes changes_of(struct db *db)
+{
+    struct changes changes = {0};
+    db_each_change(db, note_change, &changes);
+    return changes;
+}
+
+/* As the function resource_tell() of the schema does it. */
+#define TELL(text) "DO $$BEGIN RAISE INFO '%', " text " USING ERRCODE = 'CPCHG'; END$$"
+
+Test(db, a_writer_is_told_what_it_changed)
+{
+    struct db *db = take_one();
+    must(db, TELL("'a 1'"));
+    must(db, TELL("'a 1'"));
+    must(db, "DO $$BEGIN RAISE WARNING 'something else'; END$$");
+    cr_assert_eq(changes_of(db).count, 1);
+    cr_assert_str_eq(changes_of(db).last, "a 1");
+    must(db, "DO $$BEGIN FOR i IN 1..40 LOOP RAISE INFO 'b %', i USING ERRCODE = 'CPCHG';"
+             " END LOOP; END$$");
+    cr_assert_eq(changes_of(db).count, 1, "too many to name");
+    cr_assert_str_eq(changes_of(db).last, "");
+    db_give(db);
+    db = take_one();
+    cr_assert_eq(changes_of(db).count, 0);
+    must(db, TELL("repeat('x', 100)"));
+    cr_assert_str_eq(changes_of(db).last, "", "too long to name");
+    db_give(db);
+}
+
+Test(db, statements_are_counted)
+{
+    struct db *db = take_one();
+    uint64_t total = db_statements_total();
+    must(db, "SELECT 1");
+    insert_in_transaction(db, "SELECT 2", true);
+    cr_assert_eq(db_statements(db), 4);
+    cr_assert_eq(db_statements_total() - total, 4);
+    db_give(db);
 }

@@ -207,6 +207,8 @@ Test(preflight, vifs)
             set_map(&world, "{\"srs\": {\"local\": \"store\"}}"));
     BLOCKED(NETWORK_UNKNOWN, "vif 52:54:00:00:00:01",
             set_map(&world, "{\"networks\": {\"lan\": \"no\"}, \"srs\": {\"local\": \"store\"}}"));
+    BLOCKED(NETWORK_NOT_USABLE, "vif 52:54:00:00:00:01",
+            strcpy(world.networks[0][0].why_not, "the host has no bridge br1"));
     BLOCKED(UNKNOWN_VIF, "vif 52:54:00:00:00:99",
             set_request(&world, "{\"vifs\": {\"52:54:00:00:00:99\": \"far\"}}"));
     BLOCKED(NETWORK_AMBIGUOUS, "vif 52:54:00:00:00:01",

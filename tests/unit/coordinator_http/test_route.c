@@ -12,13 +12,14 @@ static bool no_handler(void *context, struct http_request *request, bool is_last
     return error_set(err, ERROR_INTERNAL, "not called");
 }
 
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 static const struct http_route routes[] = {
-    {"GET", "/", ACCESS_OPEN, no_handler},
-    {"GET", "/a", ACCESS_VIEWER, no_handler},
-    {"POST", "/a", ACCESS_VIEWER, no_handler},
-    {"GET", "/a/{id}", ACCESS_VIEWER, no_handler},
-    {"POST", "/a/{id}/b/{name}", ACCESS_VIEWER, no_handler},
-    {"POST", "/agent", ACCESS_AGENT, no_handler},
+    {"GET", "/", ACCESS_OPEN, no_handler, SCOPE_NONE},
+    {"GET", "/a", ACCESS_VIEWER, no_handler, SCOPE_NONE},
+    {"POST", "/a", ACCESS_VIEWER, no_handler, SCOPE_NONE},
+    {"GET", "/a/{id}", ACCESS_VIEWER, no_handler, SCOPE_NONE},
+    {"POST", "/a/{id}/b/{name}", ACCESS_VIEWER, no_handler, SCOPE_NONE},
+    {"POST", "/agent", ACCESS_AGENT, no_handler, SCOPE_NONE},
 };
 static const struct http_server server = {.routes = routes,
                                           .route_count = sizeof routes / sizeof *routes};

@@ -7,6 +7,7 @@
 
 #include <criterion/criterion.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DOMAIN_1  "11111111-1111-4111-8111-111111111111"
 #define DOMAIN_2  "22222222-2222-4222-8222-222222222222"
@@ -26,7 +27,12 @@ static char vdi_path[LIMIT_PATH + 1];
 static size_t domain_count;
 static const char *disk_paths[2];
 static const char *disk_why_not;
+static const char *domain_name, *domain_why_not;
+static const char *second_device, *second_mac; /* of domain 1; NULL: as they are */
 static void (*while_listing)(void);
+static const struct inventory_network lan = {.name = "lan", .bridge = "br0"};
+static const struct inventory_network *networks;
+static size_t network_count;
 
 static bool give_facts(struct hypervisor *hv, struct host_facts *out, struct error *error)
 {
@@ -43,19 +49,28 @@ static bool give_facts(struct hypervisor *hv, struct host_facts *out, struct err
     return true;
 }
 
+static void add_second(struct domain *domain)
+{
+    struct domain_disk *disk = &domain->disks[domain->disk_count++];
+    *disk = (struct domain_disk){.path = memory_copy_text(vdi_path)};
+    strcpy(disk->device, second_device);
+    strcpy(domain->vifs[0].mac, "52:54:00:00:0a:01");
+    strcpy(domain->vifs[1].mac, second_mac);
+}
+
 static void make_domain(struct domain *domain, size_t i)
 {
-    *domain = (struct domain){.name = memory_copy_text(i == 0 ? "g1" : "g2"),
+    *domain = (struct domain){.name = memory_copy_text(i == 0 ? domain_name : "g2"),
                               .state = DOMAIN_RUNNING,
                               .memory_bytes = 128 << 20,
                               .vcpus = 1,
                               .type = "pvh",
                               .features = "1c=00000001",
-                              .why_not = "it has a PCI device of its host",
                               .disk_count = 1,
                               .vif_count = 2};
+    strcpy(domain->why_not, domain_why_not);
     memcpy(domain->uuid, i == 0 ? DOMAIN_1 : DOMAIN_2, UUID_SIZE);
-    domain->disks = memory_array(1, sizeof *domain->disks);
+    domain->disks = memory_array(2, sizeof *domain->disks);
     domain->disks[0] = (struct domain_disk){
         .device = "vda", .path = memory_copy_text(disk_paths[i]), .size_bytes = 1 << 20};
     strcpy(domain->disks[0].why_not, disk_why_not);
@@ -64,6 +79,8 @@ static void make_domain(struct domain *domain, size_t i)
         (struct domain_vif){.mac = "52:54:00:00:00:01", .bridge = memory_copy_text("br0")};
     domain->vifs[1] =
         (struct domain_vif){.mac = "52:54:00:00:00:02", .bridge = memory_copy_text("br9")};
+    if (i == 0 && second_device)
+        add_second(domain);
 }
 
 static bool give_list(struct hypervisor *hv, struct domain_list *out, struct error *error)
@@ -80,7 +97,6 @@ static bool give_list(struct hypervisor *hv, struct domain_list *out, struct err
 
 static const struct hypervisor_driver driver = {
     .name = "qemu", .facts = give_facts, .list = give_list};
-static const struct inventory_network networks[] = {{.name = "lan", .bridge = "br0"}};
 
 static void setup(void)
 {
@@ -104,6 +120,10 @@ static void setup(void)
     disk_paths[0] = vdi_path;
     disk_paths[1] = "/elsewhere/disk.raw";
     disk_why_not = "";
+    domain_name = "g1";
+    domain_why_not = "it has a PCI device of its host";
+    networks = &lan;
+    network_count = 1;
 }
 
 static void teardown(void)
@@ -121,7 +141,7 @@ static struct inventory build(void)
                                             .journal = journal,
                                             .srs = srs,
                                             .networks = networks,
-                                            .network_count = 1,
+                                            .network_count = network_count,
                                             .link_address = "10.0.0.1",
                                             .link_port = 7801};
     struct inventory inventory;
@@ -187,7 +207,9 @@ Test(inventory, reports_what_is_there_and_passes_its_own_decoder)
 
 Test(inventory, disk_that_cannot_move_says_why)
 {
-    disk_paths[0] = "/elsewhere/disk.raw";
+    char elsewhere[96];
+    snprintf(elsewhere, sizeof elsewhere, "%s/journal.db", folder);
+    disk_paths[0] = elsewhere;
     struct inventory inventory = build();
     cr_expect_not(first_disk(&inventory, 0)->is_movable);
     cr_expect_str_eq(first_disk(&inventory, 0)->vdi, NIL);
@@ -199,6 +221,58 @@ Test(inventory, disk_that_cannot_move_says_why)
     cr_expect_not(first_disk(&inventory, 0)->is_movable);
     cr_expect_str_eq(first_disk(&inventory, 0)->vdi, VDI);
     cr_expect_str_eq(first_disk(&inventory, 0)->why_not, disk_why_not);
+    json_release(inventory_fields, &inventory);
+}
+
+Test(inventory, disk_whose_image_is_gone_cannot_move)
+{
+    cr_assert_eq(unlink(vdi_path), 0);
+    struct inventory inventory = build();
+    cr_expect_not(first_disk(&inventory, 0)->is_movable);
+    cr_expect_str_eq(first_disk(&inventory, 0)->why_not, "its image is gone");
+    json_release(inventory_fields, &inventory);
+}
+
+/* domain 1 is as it is made; the other one does not suffer */
+static void expect_double(const char *device, const char *mac, const char *expected)
+{
+    domain_count = 2;
+    domain_why_not = "";
+    second_device = device;
+    second_mac = mac;
+    struct inventory inventory = build();
+    cr_assert_eq(inventory.domains.count, 2);
+    cr_expect_str_eq(domain_at(&inventory, 0)->why_not, expected);
+    cr_expect_str_eq(domain_at(&inventory, 1)->why_not, "");
+    json_release(inventory_fields, &inventory);
+}
+
+Test(inventory, domain_with_two_of_one_name_cannot_move_and_others_can)
+{
+    expect_double("vdb", "52:54:00:00:00:02", "");
+    expect_double("vda", "52:54:00:00:00:02", "two of its disks are the device vda");
+    expect_double("vdb", "52:54:00:00:0A:01", "two of its VIFs have the MAC 52:54:00:00:0A:01");
+}
+
+Test(inventory, network_whose_bridge_is_missing_says_so)
+{
+    const struct inventory_network two[] = {{.name = "lan", .bridge = "lo"},
+                                            {.name = "gone", .bridge = "crosspool-none"}};
+    networks = two;
+    network_count = 2;
+    struct inventory inventory = build();
+    const struct inventory_network *found = inventory.networks.items;
+    cr_assert_eq(inventory.networks.count, 2);
+    cr_expect_str_eq(found[0].why_not, "");
+    cr_expect_str_eq(found[1].why_not, "the host has no bridge crosspool-none");
+    json_release(inventory_fields, &inventory);
+}
+
+Test(inventory, domain_without_a_name_has_its_uuid)
+{
+    domain_name = "";
+    struct inventory inventory = build();
+    cr_expect_str_eq(domain_at(&inventory, 0)->name, DOMAIN_1);
     json_release(inventory_fields, &inventory);
 }
 

@@ -29,6 +29,18 @@ Test(xen_envelope, what_is_sent_arrives)
     cr_assert_eq(got.version_minor, 17);
     cr_assert_arr_eq(got.features.words, sent.features.words, sizeof sent.features.words);
     cr_assert_str_eq(got.config, config);
+    cr_assert_null(got.autostart);
+}
+
+Test(xen_envelope, what_starts_the_domain_at_boot_goes_along)
+{
+    char config[] = "{}", autostart[] = "name = \"g1\"\n# \xc3\xa9\n";
+    struct xen_envelope sent = {.config = config, .autostart = autostart};
+    auto_free char *text = xen_envelope_encode(&sent);
+    auto_envelope struct xen_envelope got = decoded(text);
+    cr_assert_str_eq(got.autostart, autostart);
+    autostart[0] = '\xff';
+    cr_assert_null(xen_envelope_encode(&sent), "no UTF-8");
 }
 
 static void expect_invalid(const char *text, enum error_code code, const char *expected)

@@ -7,6 +7,8 @@
 
 #include <criterion/criterion.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define DOMAIN "2f4dbb7e-63a1-4d4b-a31c-0b6a43c6f3a1"
 #define OTHER  "33333333-3333-4333-8333-333333333333"
@@ -94,7 +96,7 @@ Test(xen_restart, that_is_damaged_is_refused)
     must_be_refused(DOMAIN, "{\"uuid\": \"" DOMAIN "\"}");
     must_be_refused(
         DOMAIN,
-        "{\"uuid\": \"" DOMAIN "\", \"boot\": \"b\", \"old_id\": 0, \"new_id\""
+        "{\"uuid\": \"" DOMAIN "\", \"boot\": \"b\", \"old_id\": -1, \"new_id\""
         ": 0, \"is_built\": false, \"keeps_old\": false, \"memory_bytes\": 1, \"config\": {}}");
     write_record("{}");
     auto_free char *path = memory_format("%s/%s", folder, DOMAIN);
@@ -143,4 +145,62 @@ Test(xen_restart, needs_a_configuration_that_can_be_one)
         cr_assert_not(xen_restart_config(&restart, &made, &err));
         cr_assert_eq(err.code, ERROR_INVALID, "%s", err.text);
     }
+}
+
+/* -- the lock */
+
+static bool other_process_gets_lock(void)
+{
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        struct xen_restart_lock lock = XEN_RESTART_UNLOCKED;
+        struct error why;
+        bool is_held = xen_restart_lock(folder, &lock, &why);
+        _exit(is_held ? 0 : why.code == ERROR_CONFLICT ? 1 : 2);
+    }
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+    return WEXITSTATUS(status) == 0;
+}
+
+Test(xen_restart, one_process_at_a_time_starts_guests)
+{
+    struct xen_restart_lock lock = XEN_RESTART_UNLOCKED;
+    cr_assert(other_process_gets_lock());
+    cr_assert(xen_restart_lock(folder, &lock, &err), "%s", err.text);
+    cr_assert_not(other_process_gets_lock());
+    xen_restart_unlock(&lock);
+    cr_assert(other_process_gets_lock());
+    xen_restart_unlock(&lock);
+}
+
+Test(xen_restart, the_lock_is_no_record)
+{
+    struct xen_restart_lock lock = XEN_RESTART_UNLOCKED;
+    auto_free char(*uuids)[UUID_SIZE] = NULL;
+    size_t count = 1;
+    cr_assert(xen_restart_lock(folder, &lock, &err), "%s", err.text);
+    cr_assert(xen_restart_list(folder, &uuids, &count, &err));
+    cr_assert_eq(count, 0);
+    xen_restart_unlock(&lock);
+}
+
+Test(xen_restart, a_lock_that_cannot_be_made_says_so)
+{
+    struct xen_restart_lock lock = XEN_RESTART_UNLOCKED;
+    cr_assert_not(xen_restart_lock("/proc/none/restarts", &lock, &err));
+    cr_assert_eq(err.code, ERROR_INTERNAL);
+    cr_assert_eq(lock.fd, -1);
+}
+
+Test(xen_restart, a_first_start_has_no_old_domain)
+{
+    auto_free char *config = read_fixture("pvh.json");
+    const struct xen_restart first = {.uuid = DOMAIN, .boot = BOOT, .config = config};
+    auto_xen_restart struct xen_restart found = {0};
+    cr_assert(xen_restart_write(folder, &first, &err), "%s", err.text);
+    cr_assert(xen_restart_read(folder, DOMAIN, &found, &err), "%s", err.text);
+    cr_assert_eq(found.old_id, 0);
+    cr_assert_eq(found.new_id, 0);
 }
