@@ -70,6 +70,7 @@ static bool start_http(struct coordinator *coordinator, struct error *err)
         .ca = coordinator->ca.certificate,
         .api_body_limit = LIMIT_BODY,
         .agent_body_limit = LIMIT_MESSAGE,
+        .streams = 10000,
         .threads = THREADS,
     };
     coordinator->api.ca = &coordinator->ca;

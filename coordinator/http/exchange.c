@@ -157,7 +157,7 @@ static void add_headers(const struct http_exchange *exchange, struct MHD_Respons
     add_header(response, MHD_HTTP_HEADER_ALLOW, exchange->allow);
     if (exchange->is_unauthenticated)
         add_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer realm=\"crosspool\"");
-    if (answer->body)
+    if (answer->body || exchange->stream)
         add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
                    answer->content_type ? answer->content_type : "application/json");
     if (is_stopping(exchange->server))
@@ -187,14 +187,22 @@ static void log_access(const struct http_exchange *exchange)
     log_context_host(NULL);
 }
 
+/* A handler that failed after it had opened a stream answers with a problem. */
+static struct MHD_Response *make_response(const struct http_exchange *exchange)
+{
+    const struct http_answer *answer = &exchange->answer;
+    if (exchange->stream && !answer->body)
+        return http_stream_response(exchange->stream);
+    size_t size = answer->body ? strlen(answer->body) : 0;
+    return MHD_create_response_from_buffer(size, answer->body, MHD_RESPMEM_MUST_COPY);
+}
+
 static enum MHD_Result send_answer(struct http_exchange *exchange)
 {
     struct http_answer *answer = &exchange->answer;
     if (!answer->status)
         answer->status = 200;
-    size_t size = answer->body ? strlen(answer->body) : 0;
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(size, answer->body, MHD_RESPMEM_MUST_COPY);
+    struct MHD_Response *response = make_response(exchange);
     if (!response)
         return MHD_NO;
     add_headers(exchange, response);
@@ -285,6 +293,8 @@ void http_on_completed(void *listener, struct MHD_Connection *connection, void *
         return;
     *state = NULL;
     struct http_server *server = exchange->server;
+    if (exchange->stream)
+        http_stream_closed(exchange->stream);
     buffer_done(&exchange->body);
     explicit_bzero(exchange->bearer, sizeof exchange->bearer);
     free(exchange->answer.body);

@@ -63,6 +63,24 @@ struct http_route {
     http_handler *handler;
 };
 
+/* A body that goes on until one side ends it, such as text/event-stream. A handler opens it and
+ * answers with a content type and without a body; from then on any thread sends into it. It holds
+ * no thread, no database connection, and memory only for what its client has not taken yet. */
+struct http_stream;
+/* Called from any thread, must not block: the stream was closed, or has room after a send failed.
+ */
+typedef void http_stream_ready(void *context);
+/* ERROR_UNREACHABLE: there are too many, or the server stops. */
+bool http_stream_open(struct http_request *request, http_stream_ready *ready, void *context,
+                      struct http_stream **out, struct error *err) must_check;
+/* All of it or nothing: false when it has no room now, or is closed. */
+bool http_stream_send(struct http_stream *stream, const char *data, size_t size);
+/* False: its client went away, or the server stops. */
+bool http_stream_is_open(struct http_stream *stream);
+/* What was sent still goes out, then the body ends. The stream is not the caller's any more; call
+ * it for a closed one too. */
+void http_stream_end(struct http_stream *stream);
+
 /* RFC 9457. Status by code: INVALID 400, REFUSED 403, NOT_FOUND 404, CONFLICT 409, NO_SPACE 507,
  * UNREACHABLE 503, TIMEOUT 504, UNSUPPORTED 422, INTERNAL 500.
  * type = "urn:crosspool:problem:<error code name>". */
@@ -76,6 +94,7 @@ struct http_config {
     int agent_port;
     const char *server_certificate, *server_key, *ca; /* PEM texts */
     size_t api_body_limit, agent_body_limit;          /* bytes */
+    int streams;                                      /* at most so many are open at once */
     int threads; /* that run handlers: so many for each port, and one for plain routes */
 };
 /* Database connections that handlers can hold at once. */
@@ -100,3 +119,4 @@ struct http_count {
 typedef void http_count_visit(void *context, const struct http_count *count);
 void http_each_count(struct http_server *server, http_count_visit *visit, void *context);
 int http_parked(struct http_server *server);
+int http_streams(struct http_server *server);

@@ -15,8 +15,8 @@ enum {
     IO_THREADS = 2, /* of each port; they only read and write */
     HEADER_MEMORY = 32 << 10,
     IDLE_TIMEOUT_S = 60,
-    API_CONNECTIONS = 1024,
-    API_CONNECTIONS_PER_ADDRESS = 512,
+    API_CONNECTIONS = 1024,             /* besides those that streams hold */
+    API_CONNECTIONS_PER_ADDRESS = 2048, /* a proxy is one address too */
     AGENT_CONNECTIONS = 4096,
     BACKLOG = 512,
 };
@@ -82,7 +82,7 @@ static struct MHD_Daemon *start_daemon(struct http_listener *listener,
         MHD_OPTION_EXTERNAL_LOGGER, &log_library, NULL,
         MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_THREAD_POOL_SIZE, (unsigned int)IO_THREADS,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned int)(is_agent ? AGENT_CONNECTIONS : API_CONNECTIONS),
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned int)(is_agent ? AGENT_CONNECTIONS : API_CONNECTIONS + config->streams),
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_MEMORY,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE_TIMEOUT_S,
         MHD_OPTION_NOTIFY_COMPLETED, &http_on_completed, listener,
