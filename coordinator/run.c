@@ -4,9 +4,11 @@
 #include "base/log.h"
 #include "coordinator/api/api.h"
 #include "coordinator/db/db.h"
+#include "coordinator/event/event_feed.h"
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/security/ca.h"
 #include "coordinator/security/config.h"
+#include "coordinator/webhook/webhook_sender.h"
 #include "protocol/vocabulary.h"
 
 #include <errno.h>
@@ -18,6 +20,7 @@
 enum {
     THREADS = 4,
     SCHEDULER_CONNECTIONS = 4,
+    EVENT_CONNECTIONS = 3, /* the feed's, and what webhook threads share */
     TAKE_TIMEOUT_MS = 5000,
     STOP_GRACE_MS = 3000,
     DESCRIPTORS = 65536,
@@ -28,6 +31,8 @@ struct coordinator {
     struct ca ca;
     struct db_pool *pool;
     struct scheduler *scheduler;
+    struct event_feed *feed;
+    struct webhook_sender *sender;
     struct db_listener *listener;
     struct api_context api;
     _Atomic(struct http_server *) wakeable; /* NULL until the server runs */
@@ -44,8 +49,13 @@ static void wake_host(void *context, const char *host)
 
 static void on_notification(void *context, const char *channel, const char *payload)
 {
-    (void)channel;
-    wake_host(context, payload);
+    struct coordinator *coordinator = context;
+    if (strcmp(channel, "host_steps") == 0)
+        wake_host(context, payload);
+    else if (strcmp(channel, "webhook") == 0)
+        webhook_sender_wake(coordinator->sender);
+    else
+        event_feed_wake(coordinator->feed);
 }
 
 static bool migrate(struct coordinator *coordinator, struct error *err)
@@ -70,12 +80,13 @@ static bool start_http(struct coordinator *coordinator, struct error *err)
         .ca = coordinator->ca.certificate,
         .api_body_limit = LIMIT_BODY,
         .agent_body_limit = LIMIT_MESSAGE,
-        .streams = 10000,
+        .streams = config->event_streams,
         .threads = THREADS,
     };
     coordinator->api.ca = &coordinator->ca;
     coordinator->api.config = config;
     coordinator->api.pool = coordinator->pool;
+    coordinator->api.feed = coordinator->feed;
     if (!http_start(&coordinator->api.http, &http, api_routes, api_route_count, &coordinator->api,
                     coordinator->pool, err))
         return false;
@@ -83,18 +94,33 @@ static bool start_http(struct coordinator *coordinator, struct error *err)
     return true;
 }
 
+static bool start_events(struct coordinator *coordinator, struct error *err)
+{
+    const struct coordinator_config *config = coordinator->config;
+    const struct event_feed_config events = {.retained_h = config->events_retained_h};
+    const struct webhook_sender_config webhooks = {
+        .ca = config->webhooks.ca,
+        .is_loopback_allowed = config->webhooks.allow_loopback,
+        .give_up_after_s = config->webhooks.give_up_after_s,
+    };
+    return event_feed_start(&coordinator->feed, coordinator->pool, &events, err) &&
+           webhook_sender_start(&coordinator->sender, coordinator->pool, &webhooks, err);
+}
+
 static bool start(struct coordinator *coordinator, struct error *err)
 {
-    static const char *const channels[] = {"host_steps", NULL};
+    static const char *const channels[] = {"host_steps", "event", "event_numbered", "webhook",
+                                           NULL};
     const struct coordinator_config *config = coordinator->config;
     const struct scheduler_config scheduling = {.host_lost_after_s = config->host_lost_after_s};
     return ca_load(&coordinator->ca, config->state_directory, err) &&
            db_pool_open(&coordinator->pool, config->database,
-                        HTTP_CONNECTIONS(THREADS) + SCHEDULER_CONNECTIONS, err) &&
+                        HTTP_CONNECTIONS(THREADS) + SCHEDULER_CONNECTIONS + EVENT_CONNECTIONS,
+                        err) &&
            migrate(coordinator, err) &&
            scheduler_start(&coordinator->scheduler, coordinator->pool, &scheduling, wake_host,
                            coordinator, err) &&
-           start_http(coordinator, err) &&
+           start_events(coordinator, err) && start_http(coordinator, err) &&
            db_listener_open(&coordinator->listener, config->database, channels, on_notification,
                             coordinator, err);
 }
@@ -104,8 +130,11 @@ static void stop(struct coordinator *coordinator)
 {
     db_listener_close(coordinator->listener);
     scheduler_stop(coordinator->scheduler);
+    webhook_sender_stop(coordinator->sender);
+    event_feed_stop(coordinator->feed);
     atomic_store(&coordinator->wakeable, NULL);
     http_stop(coordinator->api.http, STOP_GRACE_MS);
+    event_feed_free(coordinator->feed);
     db_pool_close(coordinator->pool);
     ca_done(&coordinator->ca);
 }

@@ -12,6 +12,7 @@ struct api_context {
     struct http_server *http; /* set once the server runs */
     const struct ca *ca;
     const struct coordinator_config *config;
+    struct event_feed *feed;
     struct db_pool *pool; /* for open routes, which get no connection */
     int schema_version;   /* of the database when this program migrated it */
 };
@@ -23,5 +24,6 @@ bool api_take(const struct api_context *context, struct db **db, struct error *e
 /* Query parameters `limit` (1..PAGE_MOST) and `cursor` (the `next` of the page before) of a list,
  * and whatever is named in `more` (NULL-terminated, or NULL); any other is ERROR_INVALID. */
 struct page;
+bool api_limit(const struct http_request *request, int *limit, struct error *err) must_check;
 bool api_page(const struct http_request *request, const char *const more[], struct page *page,
               struct error *err) must_check;

@@ -40,6 +40,8 @@ static void add_requests(struct page_text *out, const struct api_context *api)
     http_each_count(api->http, add_request, out);
     add_head(out, "crosspool_http_parked", "gauge", "Requests parked until something happens.");
     add(out, "crosspool_http_parked %d\n", http_parked(api->http));
+    add_head(out, "crosspool_event_streams", "gauge", "Open streams of events.");
+    add(out, "crosspool_event_streams %d\n", http_streams(api->http));
 }
 
 static void add_census(void *context, const char *kind, const char *state, int64_t count)

@@ -33,6 +33,16 @@ const struct http_route api_routes[] = {
     {"POST", "/v1/migrations/{id}/cancel", ACCESS_OPERATOR, api_migrations_cancel},
     {"GET", "/v1/leftovers", ACCESS_VIEWER, api_leftovers_list},
 
+    {"GET", "/v1/events", ACCESS_VIEWER, api_events},
+    {"GET", "/v1/webhooks", ACCESS_ADMIN, api_webhooks_list},
+    {"POST", "/v1/webhooks", ACCESS_ADMIN, api_webhooks_create},
+    {"GET", "/v1/webhooks/{id}", ACCESS_ADMIN, api_webhooks_show},
+    {"PUT", "/v1/webhooks/{id}", ACCESS_ADMIN, api_webhooks_replace},
+    {"DELETE", "/v1/webhooks/{id}", ACCESS_ADMIN, api_webhooks_remove},
+    {"POST", "/v1/webhooks/{id}/test", ACCESS_ADMIN, api_webhooks_test},
+    {"GET", "/v1/webhooks/{id}/deliveries", ACCESS_ADMIN, api_webhook_deliveries_list},
+    {"POST", "/v1/webhooks/{id}/deliveries/{delivery}/retry", ACCESS_ADMIN, api_webhook_deliveries_retry},
+
     {"POST", "/agent/v1/enrol", ACCESS_OPEN, api_agent_enrol},
     {"POST", "/agent/v1/renew", ACCESS_AGENT, api_agent_renew},
     {"POST", "/agent/v1/report", ACCESS_AGENT, api_agent_report},

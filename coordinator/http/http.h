@@ -34,6 +34,8 @@ struct http_request {
 };
 /* Query parameter by name, NULL when absent. Borrowed. */
 const char *http_query(const struct http_request *request, const char *name);
+/* Request header by name, NULL when absent. Borrowed. */
+const char *http_header(const struct http_request *request, const char *name);
 /* ERROR_INVALID naming the parameter when the query holds one that is not in `allowed`
  * (NULL-terminated). */
 bool http_query_only(const struct http_request *request, const char *const allowed[],
@@ -75,6 +77,8 @@ bool http_stream_open(struct http_request *request, http_stream_ready *ready, vo
                       struct http_stream **out, struct error *err) must_check;
 /* All of it or nothing: false when it has no room now, or is closed. */
 bool http_stream_send(struct http_stream *stream, const char *data, size_t size);
+/* Half of its memory is free. */
+bool http_stream_has_room(struct http_stream *stream);
 /* False: its client went away, or the server stops. */
 bool http_stream_is_open(struct http_stream *stream);
 /* What was sent still goes out, then the body ends. The stream is not the caller's any more; call

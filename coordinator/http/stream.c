@@ -132,6 +132,20 @@ bool http_stream_send(struct http_stream *stream, const char *data, size_t size)
     return is_taken;
 }
 
+/* Called locked. */
+static bool is_half_empty(const struct http_stream *stream)
+{
+    return stream->pending.size <= PENDING_SIZE / 2;
+}
+
+bool http_stream_has_room(struct http_stream *stream)
+{
+    pthread_mutex_lock(&stream->lock);
+    bool has_room = is_half_empty(stream);
+    pthread_mutex_unlock(&stream->lock);
+    return has_room;
+}
+
 bool http_stream_is_open(struct http_stream *stream)
 {
     pthread_mutex_lock(&stream->lock);
@@ -182,7 +196,7 @@ static ssize_t read_stream(void *context, uint64_t position, char *out, size_t r
         stream->is_suspended = true;
         MHD_suspend_connection(stream->connection);
     }
-    bool is_ready = stream->is_awaited && stream->pending.size <= PENDING_SIZE / 2;
+    bool is_ready = stream->is_awaited && is_half_empty(stream);
     if (is_ready)
         stream->is_awaited = false;
     pthread_mutex_unlock(&stream->lock);

@@ -8,6 +8,12 @@ struct coordinator_listen {
     int port;
 };
 
+struct coordinator_webhooks {
+    bool allow_loopback; /* receivers on this machine, by http too */
+    char *ca;            /* PEM file of certificates trusted besides the system's; NULL: none */
+    int give_up_after_s; /* a delivery that is tried for longer is dead */
+};
+
 struct coordinator_config {
     char *database; /* libpq connection string */
     char *state_directory;
@@ -17,6 +23,9 @@ struct coordinator_config {
     struct coordinator_listen agents;
     struct json_array names; /* char *: DNS names and IP addresses of the server certificate */
     int host_lost_after_s;
+    int events_retained_h;
+    int event_streams; /* open at once at this coordinator */
+    struct coordinator_webhooks webhooks;
 };
 
 /* ERROR_INVALID names the file, the JSON pointer and what was expected. Free with
