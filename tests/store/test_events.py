@@ -84,9 +84,11 @@ def test_a_migration_from_its_creation_to_its_end(coordinator, admin, tmp_path, 
     disk = {"index": 0, "total_bytes": 4 << 30, "copied_bytes": 1 << 30, "zero_bytes": 0,
             "mirrored_bytes": 0, "resent_bytes": 0, "rate_bytes_per_s": 1, "eta_s": 3,
             "mirror_epoch": 1, "is_mirrored": True, "is_copied": False}
-    for copied in (1 << 30, (1 << 30) + 1, 2 << 30, 3 << 30):  # all within a second
+    begin = time.monotonic()
+    for copied in (1 << 30, (1 << 30) + 1, 2 << 30, 3 << 30):  # within a second or two
         a1.send(progress=[{"migration": migration, "phase": "copying",
                            "disks": [{**disk, "copied_bytes": copied}]}])
+    took_s = time.monotonic() - begin
     a1.finish("transfer")
     b1.take("receive")
     handoff = a1.take("handoff")
@@ -104,7 +106,8 @@ def test_a_migration_from_its_creation_to_its_end(coordinator, admin, tmp_path, 
               event["body"]["state"] != event["body"]["before"]]
     assert states == ["preparing", "transferring", "handing_off", "cleaning", "succeeded"]
     progress = [event["body"] for event in stream.events if event["kind"] == "migration.progress"]
-    assert [(told["phase"], told["percent"]) for told in progress] == [("copying", 25)]
+    assert (progress[0]["phase"], progress[0]["percent"]) == ("copying", 25)
+    assert len(progress) <= 1 + took_s
     assert {event["id"] for event in stream.events} == {migration}
     assert all(len(event["pools"]) == 2 for event in stream.events)
     wait_kinds(vms, "vm.appeared", "vm.gone")
@@ -318,16 +321,16 @@ def test_a_slow_reader_is_dropped_and_goes_on(coordinator, admin, listen):
     """It takes nothing: its socket fills, then its stream, and it is cut off; others are served."""
     slow = listen(is_read=False)
     fast = listen()
-    for number in range(10):
+    for number in range(15):
         add_pools(coordinator, 2000, f"p{number}-")
-    shell.wait_for("the fast one", lambda: len(fast.events) == 20000, 30)
+    shell.wait_for("the fast one", lambda: len(fast.events) == 30000, 60)
     shell.wait_for("the slow one to be dropped", lambda: "crosspool_event_streams 1\n" in
                    admin.get("/metrics"), 75, 0.5)
     slow.read()
-    assert 0 < len(slow.events) < 20000
+    assert 0 < len(slow.events) < 30000
     assert slow.sequences() == list(range(1, len(slow.events) + 1))
     resumed = listen(last=slow.position)
-    shell.wait_for("the rest", lambda: len(resumed.events) == 20000 - len(slow.events), 30)
+    shell.wait_for("the rest", lambda: len(resumed.events) == 30000 - len(slow.events), 60)
     assert resumed.sequences()[0] == slow.sequences()[-1] + 1
 
 

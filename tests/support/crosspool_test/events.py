@@ -1,9 +1,11 @@
 """Clients of the event stream, and a receiver of webhooks, both independent of the program's code."""
+import contextlib
 import hashlib
 import hmac
 import http.client
 import http.server
 import json
+import socket
 import ssl
 import threading
 
@@ -20,6 +22,7 @@ class Stream:
         if last is not None:
             headers["Last-Event-ID"] = str(last)
         self.connection.request("GET", f"/v1/events{query}", headers=headers)
+        self.socket = self.connection.sock
         self.answer = self.connection.getresponse()
         self.status = self.answer.status
         self.events = []
@@ -29,11 +32,26 @@ class Stream:
         if is_read and self.status == 200:
             self.thread.start()
 
+    def lines(self):
+        """Of the chunks, so that an end without the last one is seen: it is a break."""
+        rest = b""
+        while True:
+            head = self.answer.fp.readline()
+            if not head:
+                raise EOFError("broken off")
+            size = int(head, 16)
+            data = self.answer.fp.read(size)
+            self.answer.fp.readline()
+            if size == 0:
+                return
+            *whole, rest = (rest + data).split(b"\n")
+            yield from whole
+
     def read(self):
         fields = {}
         try:
-            for line in self.answer:
-                text = line.decode().rstrip("\n")
+            for line in self.lines():
+                text = line.decode()
                 if text:
                     name, _, value = text.partition(":")
                     fields.setdefault(name, []).append(value.removeprefix(" "))
@@ -51,9 +69,12 @@ class Stream:
             self.end = repr(failure)
 
     def close(self):
-        self.connection.sock and self.connection.sock.close()
-        self.answer.close()
-        self.connection.close()
+        """Breaks off; what was not read is lost."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        if self.thread.ident:
+            self.thread.join(10)
+        self.socket.close()
 
     def kinds(self):
         return [event["kind"] for event in self.events]
