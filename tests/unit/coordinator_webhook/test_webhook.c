@@ -18,11 +18,10 @@ Test(hmac, is_that_of_rfc_4231)
 Test(signature, is_over_time_dot_body)
 {
     /* printf '1700000000.{"a": 1}' | openssl dgst -sha256 -hmac 0123456789abcdef */
-    char out[WEBHOOK_SIGNATURE_SIZE], expected[65];
+    char out[WEBHOOK_SIGNATURE_SIZE];
     webhook_signature("0123456789abcdef", 1700000000, "{\"a\": 1}", out);
-    hmac_sha256_hex("0123456789abcdef", 16, "1700000000.{\"a\": 1}", 19, expected);
-    cr_assert_eq(strncmp(out, "t=1700000000,v1=", 16), 0, "%s", out);
-    cr_assert_str_eq(out + 16, expected);
+    cr_assert_str_eq(out, "t=1700000000,v1="
+                          "09f4bb04e8cba11aeb0d90ffdd73e38a83be1c59cd0408c683d80645ea8dd3d1");
 }
 
 static const char *const good[] = {"https://example.org/hook", "https://example.org:8443/a?b=c",
