@@ -24,6 +24,7 @@ bool api_take(const struct api_context *context, struct db **db, struct error *e
 /* Query parameters `limit` (1..PAGE_MOST) and `cursor` (the `next` of the page before) of a list,
  * and whatever is named in `more` (NULL-terminated, or NULL); any other is ERROR_INVALID. */
 struct page;
-bool api_limit(const struct http_request *request, int *limit, struct error *err) must_check;
 bool api_page(const struct http_request *request, const char *const more[], struct page *page,
               struct error *err) must_check;
+/* `limit` alone; PAGE_DEFAULT when it is absent. */
+bool api_limit(const struct http_request *request, int *limit, struct error *err) must_check;

@@ -66,6 +66,8 @@ static struct MHD_Daemon *start_daemon(struct http_listener *listener,
                                        const struct http_config *config, int fd)
 {
     bool is_agent = listener->port == HTTP_AGENT_PORT;
+    unsigned int connections =
+        is_agent ? AGENT_CONNECTIONS : API_CONNECTIONS + (unsigned int)config->streams;
     struct MHD_OptionItem agent_options[] = {
         {MHD_OPTION_HTTPS_MEM_TRUST, 0, (void *)(uintptr_t)config->ca},
         {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)&http_on_agent_connection, listener->server},
@@ -82,7 +84,7 @@ static struct MHD_Daemon *start_daemon(struct http_listener *listener,
         MHD_OPTION_EXTERNAL_LOGGER, &log_library, NULL,
         MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_THREAD_POOL_SIZE, (unsigned int)IO_THREADS,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned int)(is_agent ? AGENT_CONNECTIONS : API_CONNECTIONS + config->streams),
+        MHD_OPTION_CONNECTION_LIMIT, connections,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_MEMORY,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE_TIMEOUT_S,
         MHD_OPTION_NOTIFY_COMPLETED, &http_on_completed, listener,

@@ -2,9 +2,8 @@
  *
  * What is sent waits in the stream's own bounded memory. libmicrohttpd's thread takes it from there
  * whenever the socket has room; with nothing to take it suspends the connection, which then costs
- * neither a thread nor a descriptor in a poll set, and the next send resumes it. Ended is an empty
- * stream that says so; a client whose socket takes nothing for STALL_S is cut off by
- * libmicrohttpd. */
+ * neither a thread nor a place in a poll set, and the next send resumes it. A client whose socket
+ * takes nothing for STALL_S is cut off by libmicrohttpd. */
 #include "coordinator/http/server.h"
 
 #include "base/memory.h"

@@ -35,7 +35,7 @@ def listen(coordinator, admin, streams):
     return open_stream
 
 
-def wait_kinds(stream, *kinds, timeout=10):
+def wait_kinds(stream, *kinds, timeout=30):
     shell.wait_for(f"events {kinds}", lambda: [kind for kind in stream.kinds()
                                                if kind in kinds] == list(kinds), timeout)
 
@@ -46,7 +46,7 @@ def newest(coordinator):
 
 def wait_numbered(coordinator):
     shell.wait_for("all events to be numbered", lambda: coordinator.query(
-        "SELECT count(*) FROM event WHERE sequence IS NULL") == [["0"]], 15)
+        "SELECT count(*) FROM event WHERE sequence IS NULL") == [["0"]], 30)
 
 
 def add_pools(coordinator, count, prefix="p"):
@@ -99,7 +99,7 @@ def test_a_migration_from_its_creation_to_its_end(coordinator, admin, tmp_path, 
     a1.finish("clean-source")
     b1.finish("clean-destination")
     shell.wait_for("its end", lambda: stream.events and
-                   stream.events[-1]["body"]["state"] == "succeeded", 15)
+                   stream.events[-1]["body"]["state"] == "succeeded", 30)
     assert stream.kinds()[0] == "migration.created"
     states = [event["body"]["state"] for event in stream.events
               if event["kind"] == "migration.state" and
@@ -120,9 +120,9 @@ def test_hosts_come_and_go(coordinator, admin, tmp_path, listen):
     host = FakeHost(coordinator, admin, tmp_path / "a1", "A", "a1")
     host.report()
     wait_kinds(stream, "host.created", "host.state", "host.up")
-    shell.wait_for("its loss", lambda: "host.lost" in stream.kinds(), 20)
+    shell.wait_for("its loss", lambda: "host.lost" in stream.kinds(), 30)
     host.report()
-    shell.wait_for("its return", lambda: stream.kinds().count("host.up") == 2, 10)
+    shell.wait_for("its return", lambda: stream.kinds().count("host.up") == 2, 30)
 
 
 def test_a_number_is_given_in_the_order_of_commits(coordinator, listen):
@@ -212,7 +212,7 @@ def test_a_long_history_is_read_whole(coordinator, listen):
     few = listen("?after=0&resource=mapping-sets")
     shell.wait_for("all of it", lambda: len(stream.events) == 12001, 30)
     assert stream.sequences() == list(range(1, 12002))
-    shell.wait_for("the one", lambda: few.events, 10)
+    shell.wait_for("the one", lambda: few.events, 30)
     assert [event["body"]["name"] for event in few.events] == ["last"]
 
 
@@ -236,16 +236,16 @@ def test_what_is_not_retained_is_410_and_names_the_oldest(coordinator, admin, li
     add_pools(coordinator, 5)
     coordinator.query("UPDATE event SET at = at - interval '200 hours' WHERE sequence <= 3")
     shell.wait_for("the old ones to go", lambda: coordinator.query(
-        "SELECT min(sequence) FROM event") == [["4"]], 20)
+        "SELECT min(sequence) FROM event") == [["4"]], 30)
     for headers in (JSON, {}):
         gone = problem(admin.request("GET", "/v1/events?after=2", headers=headers), 410, "gone")
         assert gone["oldest"] == 4
         assert not Contract().wrong({"$ref": "#/components/schemas/GoneProblem"}, gone)
     resumed = listen(last=3)
-    shell.wait_for("the rest", lambda: resumed.sequences() == [4, 5], 10)
+    shell.wait_for("the rest", lambda: resumed.sequences() == [4, 5], 30)
     coordinator.query("UPDATE event SET at = at - interval '200 hours'")
     shell.wait_for("all to go", lambda: coordinator.query(
-        "SELECT count(*) FROM event") == [["0"]], 20)
+        "SELECT count(*) FROM event") == [["0"]], 30)
     assert problem(admin.request("GET", "/v1/events?after=4", headers=JSON), 410,
                    "gone")["oldest"] == 6
     assert listen(last=5).status == 200
@@ -292,7 +292,7 @@ def test_more_streams_than_allowed_are_told_to_come_later(installed):
         stream = Stream(installed, token)
         stream.close()
         return stream.status == 200
-    shell.wait_for("room for another", fits, 20)
+    shell.wait_for("room for another", fits, 30)
     first[1].close()
 
 

@@ -15,8 +15,10 @@ SECRET = "a-secret-of-the-test"
 
 
 @pytest.fixture
-def coordinator(installed):
-    installed.configuration["webhooks"] = {"allow_loopback": True, "give_up_after_s": 6}
+def coordinator(installed, request):
+    """The parameter: after how many seconds it gives up."""
+    installed.configuration["webhooks"] = {"allow_loopback": True,
+                                           "give_up_after_s": getattr(request, "param", 600)}
     installed.write_configuration()
     installed.start()
     return installed
@@ -53,12 +55,12 @@ def test_events_arrive_signed_and_in_order(coordinator, admin, receive):
     receiver = receive()
     make(admin, receiver.url)
     add_pools(coordinator, 30)
-    shell.wait_for("all of them", lambda: len(receiver.calls) == 30, 20)
+    shell.wait_for("all of them", lambda: len(receiver.calls) == 30, 30)
     assert [body["sequence"] for _, _, body, _ in receiver.calls] == list(range(1, 31))
     assert all(str(body["sequence"]) == event and body["kind"] == kind == "pool.created"
                for event, kind, body, _ in receiver.calls)
     shell.wait_for("that to be recorded",
-                   lambda: len(deliveries(admin, "delivered")) == 30, 10)
+                   lambda: len(deliveries(admin, "delivered")) == 30, 30)
     assert not CONTRACT.wrong({"$ref": "#/components/schemas/WebhookDeliveryPage"},
                               admin.get("/v1/webhooks/hook/deliveries?limit=3"))
 
@@ -69,7 +71,7 @@ def test_the_secret_is_shown_once_and_never_again(coordinator, admin, receive):
     assert made["secret"].startswith("cpw_") and len(made["secret"]) == 68
     receiver.secret = made["secret"]
     admin.post("/v1/webhooks/hook/test", expect=202)
-    shell.wait_for("the call", lambda: receiver.calls, 10)
+    shell.wait_for("the call", lambda: receiver.calls, 30)
     shown = admin.request("GET", "/v1/webhooks").text + admin.request(
         "GET", "/v1/webhooks/hook").text + admin.request(
         "GET", "/v1/webhooks/hook/deliveries").text
@@ -84,7 +86,7 @@ def test_filters_choose(coordinator, admin, receive):
     coordinator.query("INSERT INTO mapping_set (name, mapping) VALUES ('m', '{}')")
     add_pools(coordinator, 1)
     coordinator.query("UPDATE pool SET name = 'other'")
-    shell.wait_for("the one", lambda: receiver.calls, 10)
+    shell.wait_for("the one", lambda: receiver.calls, 30)
     time.sleep(1.5)
     assert [kind for _, kind, _, _ in receiver.calls] == ["pool.created"]
 
@@ -94,11 +96,11 @@ def test_a_test_call_tells_that_it_works(coordinator, admin, receive):
     make(admin, receiver.url, kinds=["vm.gone"])
     made = admin.post("/v1/webhooks/hook/test", expect=202)
     assert not CONTRACT.wrong({"$ref": "#/components/schemas/WebhookDelivery"}, made)
-    shell.wait_for("the call", lambda: receiver.calls, 10)
+    shell.wait_for("the call", lambda: receiver.calls, 30)
     event, kind, body, delivery = receiver.calls[0]
     assert (event, kind, delivery) == (made["id"], "webhook.test", made["id"])
     assert body["body"] == {"name": "hook"} and body["sequence"] is None
-    shell.wait_for("that to be recorded", lambda: deliveries(admin)[0]["state"] == "delivered", 10)
+    shell.wait_for("that to be recorded", lambda: deliveries(admin)[0]["state"] == "delivered", 30)
     assert deliveries(admin)[0]["status"] == 204
 
 
@@ -106,11 +108,12 @@ def test_a_receiver_that_is_away_gets_all_in_order_later(coordinator, admin, rec
     receiver = receive(answers=lambda event, count: 503 if count < 2 and event == "1" else 200)
     make(admin, receiver.url)
     add_pools(coordinator, 5)
-    shell.wait_for("all of them", lambda: len(receiver.calls) == 7, 20)
+    shell.wait_for("all of them", lambda: len(receiver.calls) == 7, 30)
     assert [event for event, _, _, _ in receiver.calls] == ["1", "1", "1", "2", "3", "4", "5"]
     assert len({call[3] for call in receiver.calls}) == 5, "a repeated delivery keeps its id"
 
 
+@pytest.mark.parametrize("coordinator", [6], indirect=True)
 def test_what_is_refused_lets_the_others_pass_and_is_dead_in_the_end(coordinator, admin, receive):
     refused = {"2"}
     receiver = receive(answers=lambda event, count: 400 if event in refused else 200)
@@ -126,11 +129,12 @@ def test_what_is_refused_lets_the_others_pass_and_is_dead_in_the_end(coordinator
     path = f"/v1/webhooks/hook/deliveries/{dead['id']}/retry"
     assert admin.post(path, expect=202)["state"] == "pending"
     shell.wait_for("it to be delivered", lambda: not deliveries(admin, "dead") and
-                   len(deliveries(admin, "delivered")) == 3, 10)
+                   len(deliveries(admin, "delivered")) == 3, 30)
     problem(admin.request("POST", path), 409, "conflict")
     problem(admin.request("POST", path.replace(dead["id"], "x")), 404, "not-found")
 
 
+@pytest.mark.parametrize("coordinator", [6], indirect=True)
 def test_a_receiver_that_never_answers_makes_all_of_them_dead(coordinator, admin):
     make(admin, f"http://127.0.0.1:{Coordinator.free_port()}/")
     add_pools(coordinator, 3)
@@ -142,8 +146,8 @@ def test_redirects_are_not_followed(coordinator, admin, receive):
     receiver = receive(answers=lambda event, count: 307)
     make(admin, receiver.url)
     add_pools(coordinator, 1)
-    shell.wait_for("the call", lambda: receiver.calls, 10)
-    shell.wait_for("its record", lambda: deliveries(admin)[0]["status"] == 307, 10)
+    shell.wait_for("the call", lambda: receiver.calls, 30)
+    shell.wait_for("its record", lambda: deliveries(admin)[0]["status"] == 307, 30)
     assert deliveries(admin)[0]["state"] == "pending"
     assert len(receiver.calls) == deliveries(admin)[0]["attempts"]
 
@@ -192,7 +196,7 @@ def test_a_webhook_is_shown_changed_and_removed(coordinator, admin, receive):
     changed = admin.put(f"/v1/webhooks/{made['id']}", {"name": "hook", "url": receiver.url})
     assert changed["is_enabled"] and changed["url"] == receiver.url and "secret" not in changed
     add_pools(coordinator, 1, "after")
-    shell.wait_for("the call", lambda: receiver.calls, 10)
+    shell.wait_for("the call", lambda: receiver.calls, 30)
     assert receiver.calls[0][2]["body"] == {"name": "after1"}
     admin.delete("/v1/webhooks/hook", expect=204)
     problem(admin.request("GET", "/v1/webhooks/hook"), 404, "not-found")
