@@ -1,4 +1,5 @@
 """Webhooks against an independent receiver: signed, in order, at least once, given up in the end."""
+import shutil
 import time
 
 import pytest
@@ -171,8 +172,8 @@ def test_two_coordinators_share_the_work_without_doubling_it(coordinator, admin,
                                                               tmp_path):
     second = Coordinator(tmp_path / "second", postgres, **{
         "database": coordinator.configuration["database"],
-        "state_directory": str(coordinator.state_directory),
         "webhooks": {"allow_loopback": True}})
+    shutil.copytree(coordinator.state_directory, second.state_directory)
     second.write_configuration()
     second.start()
     receiver = receive()
