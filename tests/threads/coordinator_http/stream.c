@@ -60,8 +60,9 @@ static bool open_and_fail(void *context, struct http_request *request, bool is_l
     return error_set(err, ERROR_CONFLICT, "changed its mind");
 }
 
-static const struct http_route routes[] = {{"GET", "/stream", ACCESS_OPEN, open_stream},
-                                           {"GET", "/fail", ACCESS_OPEN, open_and_fail}};
+static const struct http_route routes[] = {
+    {"GET", "/stream", ACCESS_OPEN, open_stream, SCOPE_NONE},
+    {"GET", "/fail", ACCESS_OPEN, open_and_fail, SCOPE_NONE}};
 
 /* Called locked. */
 static void feed_one(int i)

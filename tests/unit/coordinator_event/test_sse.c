@@ -70,6 +70,25 @@ Test(filter, an_empty_one_wants_all)
     cr_assert(event_is_wanted(&all, "vms", POOL_A, "{}"));
 }
 
+Test(filter, a_scope_is_of_pools)
+{
+    const struct event_filter of_b = {.scope = "{" POOL_B "}"};
+    const struct event_filter of_both = {.scope = "{" POOL_A "," POOL_B "}"};
+    cr_assert(event_is_wanted(&of_b, "vms", POOL_A, "{" POOL_A "," POOL_B "}"));
+    cr_assert_not(event_is_wanted(&of_b, "vms", POOL_A, "{" POOL_A "}"));
+    cr_assert(event_is_wanted(&of_both, "vms", POOL_A, "{" POOL_A "}"));
+    cr_assert(event_is_wanted(&of_both, "vms", POOL_A, "{" POOL_B "}"));
+}
+
+Test(filter, what_belongs_to_no_pool_is_in_every_scope_when_it_is_shared)
+{
+    const struct event_filter of_b = {.scope = "{" POOL_B "}"};
+    const struct event_filter of_none = {.scope = "{}"};
+    cr_assert(event_is_wanted(&of_b, "mapping-sets", POOL_A, "{}"));
+    cr_assert_not(event_is_wanted(&of_b, "networks", POOL_A, "{}"));
+    cr_assert_not(event_is_wanted(&of_none, "vms", POOL_A, "{" POOL_A "}"));
+}
+
 Test(filter, each_member_narrows)
 {
     const struct event_filter filter = {.resource = "vms", .id = POOL_A, .pool = POOL_B};
