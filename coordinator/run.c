@@ -127,8 +127,8 @@ static bool start_events(struct coordinator *coordinator, struct error *err)
 
 static bool start(struct coordinator *coordinator, struct error *err)
 {
-    static const char *const channels[] = {
-        "host_steps", "resource_changed", "event", "event_numbered", "webhook", NULL};
+    static const char *const channels[] = {"host_steps",     "resource_changed", "event",
+                                           "event_numbered", "webhook",          NULL};
     const struct coordinator_config *config = coordinator->config;
     const struct scheduler_config scheduling = {.host_lost_after_s = config->host_lost_after_s};
     const struct db_listening listening = {.channels = channels,

@@ -89,8 +89,8 @@ static bool check(const struct api_context *api, struct http_request *request,
         return error_prefix(err, "/resource");
     if (!check_kinds(&wanted->kinds, err))
         return false;
-    return !wanted->pool[0] || listing_find_pool(request->db, request->token.scope, wanted->pool,
-                                                 wanted->pool_id, err);
+    return !wanted->pool[0] ||
+           listing_find_pool(request->db, request->token.scope, wanted->pool, wanted->pool_id, err);
 }
 
 static bool read_body(const struct api_context *api, struct http_request *request,

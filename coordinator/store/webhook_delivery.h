@@ -14,8 +14,8 @@ bool webhook_delivery_test(struct db *db, const char *webhook, char **text,
 /* Newest first. `state` NULL = all. */
 bool webhook_delivery_list(struct db *db, const char *webhook, const struct page *page,
                            const char *state, char **text, struct error *err) must_check;
-/* A dead one is tried again, from the start; inside a transaction. The texts (owned) are what it was
- * and what it is. ERROR_NOT_FOUND; ERROR_CONFLICT: it is not dead. */
+/* A dead one is tried again, from the start; inside a transaction. The texts (owned) are what it
+ * was and what it is. ERROR_NOT_FOUND; ERROR_CONFLICT: it is not dead. */
 bool webhook_delivery_retry(struct db *db, const char *webhook, const char *delivery, char **before,
                             char **after, struct error *err) must_check;
 /* Removes at most `limit` that ended longer ago than `hours`. */
