@@ -60,6 +60,7 @@ static bool open_and_fail(void *context, struct http_request *request, bool is_l
     return error_set(err, ERROR_CONFLICT, "changed its mind");
 }
 
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 static const struct http_route routes[] = {
     {"GET", "/stream", ACCESS_OPEN, open_stream, SCOPE_NONE},
     {"GET", "/fail", ACCESS_OPEN, open_and_fail, SCOPE_NONE}};
