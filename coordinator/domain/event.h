@@ -16,8 +16,8 @@ struct event_filter {
     char resource[EVENT_RESOURCE_SIZE];
     char id[UUID_SIZE];
     char pool[UUID_SIZE]; /* among the pools concerned */
-    const char *scope; /* "{id,id}": one of these pools is concerned, or it is of a mapping set,
-                          which belongs to no pool; NULL: any */
+    const char *scope;    /* "{id,id}": one of these pools is concerned, or it is of a mapping set,
+                             which belongs to no pool; NULL: any */
 };
 /* `pools` holds UUIDs as text, in whatever punctuation. */
 bool event_is_wanted(const struct event_filter *filter, const char *resource, const char *id,
