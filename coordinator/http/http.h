@@ -70,7 +70,7 @@ struct http_answer {
                                  the handler is called again with is_last_call true at the end */
     char park_key[UUID_SIZE];
     int64_t keep_ms; /* of a route with topics: > 0 when time alone makes the answer wrong after
-                        that; 0: only a change does */
+                        that; 0: only a change does; < 0: it is not kept */
 };
 /* Takes the reference. */
 void http_answer_json(struct http_answer *answer, int status, json_t *value);

@@ -149,7 +149,7 @@ def example_of(method, path):
                                          if "requestBody" in operation), ids=" ".join)
 def test_the_parser_takes_the_example(admin, coordinator, host, route):
     method, path = route
-    if path.endswith("/{id}"):
+    if path.endswith("/{id}") and path != "/v1/migrations/{id}":
         admin.post(path.removesuffix("/{id}"), example_of("POST", path.removesuffix("/{id}")))
     if path == "/v1/pools":
         coordinator.query("UPDATE pool SET name = 'other'")
