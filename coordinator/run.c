@@ -4,10 +4,12 @@
 #include "base/log.h"
 #include "coordinator/api/api.h"
 #include "coordinator/db/db.h"
+#include "coordinator/event/event_feed.h"
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/security/ca.h"
 #include "coordinator/security/config.h"
 #include "coordinator/security/tls_pair.h"
+#include "coordinator/webhook/webhook_sender.h"
 #include "protocol/vocabulary.h"
 
 #include <errno.h>
@@ -19,6 +21,7 @@
 enum {
     THREADS = 4,
     SCHEDULER_CONNECTIONS = 4,
+    EVENT_CONNECTIONS = 3, /* the feed's, and what webhook threads share */
     TAKE_TIMEOUT_MS = 5000,
     STOP_GRACE_MS = 3000,
     DESCRIPTORS = 65536,
@@ -30,6 +33,8 @@ struct coordinator {
     struct tls_pair tls; /* empty: the API port shows the CA's server certificate */
     struct db_pool *pool;
     struct scheduler *scheduler;
+    struct event_feed *feed;
+    struct webhook_sender *sender;
     struct db_listener *listener;
     struct api_context api;
     _Atomic(struct http_server *) wakeable; /* NULL until the server runs */
@@ -50,6 +55,10 @@ static void on_notification(void *context, const char *channel, const char *payl
     struct http_server *server = atomic_load(&coordinator->wakeable);
     if (strcmp(channel, "host_steps") == 0)
         wake_host(context, payload);
+    else if (strcmp(channel, "webhook") == 0)
+        webhook_sender_wake(coordinator->sender);
+    else if (strcmp(channel, "resource_changed") != 0)
+        event_feed_wake(coordinator->feed);
     else if (server)
         http_changed(server, payload);
 }
@@ -87,6 +96,7 @@ static bool start_http(struct coordinator *coordinator, struct error *err)
         .api_body_limit = LIMIT_BODY,
         .agent_body_limit = LIMIT_MESSAGE,
         .limits = config->limits,
+        .streams = config->event_streams,
         .poll_cache_bytes = config->poll_cache_bytes,
         .threads = THREADS,
     };
@@ -94,6 +104,7 @@ static bool start_http(struct coordinator *coordinator, struct error *err)
     coordinator->api.tls = &coordinator->tls;
     coordinator->api.config = config;
     coordinator->api.pool = coordinator->pool;
+    coordinator->api.feed = coordinator->feed;
     if (!http_start(&coordinator->api.http, &http, api_routes, api_route_count, &coordinator->api,
                     coordinator->pool, err))
         return false;
@@ -101,9 +112,23 @@ static bool start_http(struct coordinator *coordinator, struct error *err)
     return true;
 }
 
+static bool start_events(struct coordinator *coordinator, struct error *err)
+{
+    const struct coordinator_config *config = coordinator->config;
+    const struct event_feed_config events = {.retained_h = config->events_retained_h};
+    const struct webhook_sender_config webhooks = {
+        .ca = config->webhooks.ca,
+        .is_loopback_allowed = config->webhooks.allow_loopback,
+        .give_up_after_s = config->webhooks.give_up_after_s,
+    };
+    return event_feed_start(&coordinator->feed, coordinator->pool, &events, err) &&
+           webhook_sender_start(&coordinator->sender, coordinator->pool, &webhooks, err);
+}
+
 static bool start(struct coordinator *coordinator, struct error *err)
 {
-    static const char *const channels[] = {"host_steps", "resource_changed", NULL};
+    static const char *const channels[] = {"host_steps",     "resource_changed", "event",
+                                           "event_numbered", "webhook",          NULL};
     const struct coordinator_config *config = coordinator->config;
     const struct scheduler_config scheduling = {.host_lost_after_s = config->host_lost_after_s};
     const struct db_listening listening = {.channels = channels,
@@ -113,11 +138,12 @@ static bool start(struct coordinator *coordinator, struct error *err)
     return ca_load(&coordinator->ca, config->state_directory, err) &&
            (!config->tls.certificate || tls_pair_load(&coordinator->tls, &config->tls, err)) &&
            db_pool_open(&coordinator->pool, config->database,
-                        HTTP_CONNECTIONS(THREADS) + SCHEDULER_CONNECTIONS, err) &&
+                        HTTP_CONNECTIONS(THREADS) + SCHEDULER_CONNECTIONS + EVENT_CONNECTIONS,
+                        err) &&
            migrate(coordinator, err) &&
            scheduler_start(&coordinator->scheduler, coordinator->pool, &scheduling, wake_host,
                            coordinator, err) &&
-           start_http(coordinator, err) &&
+           start_events(coordinator, err) && start_http(coordinator, err) &&
            db_listener_open(&coordinator->listener, config->database, &listening, err);
 }
 
@@ -126,8 +152,11 @@ static void stop(struct coordinator *coordinator)
 {
     db_listener_close(coordinator->listener);
     scheduler_stop(coordinator->scheduler);
+    webhook_sender_stop(coordinator->sender);
+    event_feed_stop(coordinator->feed);
     atomic_store(&coordinator->wakeable, NULL);
     http_stop(coordinator->api.http, STOP_GRACE_MS);
+    event_feed_free(coordinator->feed);
     db_pool_close(coordinator->pool);
     ca_done(&coordinator->ca);
     tls_pair_done(&coordinator->tls);

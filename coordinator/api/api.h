@@ -13,6 +13,7 @@ struct api_context {
     const struct ca *ca;
     const struct tls_pair *tls; /* of the API port; empty when it shows the CA's certificate */
     const struct coordinator_config *config;
+    struct event_feed *feed;
     struct db_pool *pool; /* for open routes, which get no connection */
     int schema_version;   /* of the database when this program migrated it */
 };
@@ -33,3 +34,7 @@ void api_migration_accepted(const char *id, struct http_answer *answer);
 struct page;
 bool api_page(const struct http_request *request, const char *const more[], struct page *page,
               struct error *err) must_check;
+/* The answer is a delivery of this webhook, which goes on: 202, and where to look. */
+void api_answer_delivery(const char *webhook, struct http_answer *answer);
+/* `limit` alone; PAGE_DEFAULT when it is absent. */
+bool api_limit(const struct http_request *request, int *limit, struct error *err) must_check;

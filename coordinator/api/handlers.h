@@ -61,6 +61,19 @@ http_handler api_tokens_show;
 http_handler api_tokens_revoke;
 http_handler api_audit_list;
 
+/* events.c */
+http_handler api_events;
+
+/* webhooks.c, webhook_deliveries.c */
+http_handler api_webhooks_list;
+http_handler api_webhooks_create;
+http_handler api_webhooks_show;
+http_handler api_webhooks_replace;
+http_handler api_webhooks_remove;
+http_handler api_webhooks_test;
+http_handler api_webhook_deliveries_list;
+http_handler api_webhook_deliveries_retry;
+
 /* agent.c */
 http_handler api_agent_report;
 http_handler api_agent_poll;

@@ -63,6 +63,8 @@ static void add_requests(struct page_text *out, const struct api_context *api)
     add_head(out, "crosspool_sql_statements_total", "counter",
              "SQL statements of the whole process.");
     add(out, "crosspool_sql_statements_total %" PRIu64 "\n", db_statements_total());
+    add_head(out, "crosspool_event_streams", "gauge", "Open streams of events.");
+    add(out, "crosspool_event_streams %d\n", http_streams(api->http));
 }
 
 static void add_census(void *context, const char *kind, const char *state, int64_t count)

@@ -21,8 +21,12 @@ bool api_take(const struct api_context *context, struct db **db, struct error *e
     return error_set(err, ERROR_UNREACHABLE, "The database is not available now");
 }
 
-static bool read_limit(const char *text, int *limit, struct error *err)
+bool api_limit(const struct http_request *request, int *limit, struct error *err)
 {
+    const char *text = http_query(request, "limit");
+    *limit = PAGE_DEFAULT;
+    if (!text)
+        return true;
     char *end = NULL;
     errno = 0;
     long value = strtol(text, &end, 10);
@@ -66,10 +70,9 @@ bool api_page(const struct http_request *request, const char *const more[], stru
         allowed[i + 2] = more[i];
     if (!http_query_only(request, allowed, err))
         return false;
-    const char *limit = http_query(request, "limit");
     const char *cursor = http_query(request, "cursor");
-    struct page wanted = {.limit = PAGE_DEFAULT, .after = cursor, .scope = request->token.scope};
-    if (limit && !read_limit(limit, &wanted.limit, err))
+    struct page wanted = {.after = cursor, .scope = request->token.scope};
+    if (!api_limit(request, &wanted.limit, err))
         return false;
     if (cursor && !uuid_is_valid(cursor))
         return error_set(err, ERROR_INVALID,

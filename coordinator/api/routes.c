@@ -53,6 +53,16 @@ const struct http_route api_routes[] = {
     {"DELETE", "/v1/tokens/{id}", ACCESS_ADMIN, api_tokens_revoke, SCOPE_WHOLE},
     {"GET", "/v1/audit", ACCESS_ADMIN, api_audit_list, SCOPE_WHOLE},
 
+    {"GET", "/v1/events", ACCESS_VIEWER, api_events, SCOPE_OBJECTS},
+    {"GET", "/v1/webhooks", ACCESS_ADMIN, api_webhooks_list, SCOPE_WHOLE},
+    {"POST", "/v1/webhooks", ACCESS_ADMIN, api_webhooks_create, SCOPE_WHOLE},
+    {"GET", "/v1/webhooks/{id}", ACCESS_ADMIN, api_webhooks_show, SCOPE_WHOLE},
+    {"PUT", "/v1/webhooks/{id}", ACCESS_ADMIN, api_webhooks_replace, SCOPE_WHOLE},
+    {"DELETE", "/v1/webhooks/{id}", ACCESS_ADMIN, api_webhooks_remove, SCOPE_WHOLE},
+    {"POST", "/v1/webhooks/{id}/test", ACCESS_ADMIN, api_webhooks_test, SCOPE_WHOLE},
+    {"GET", "/v1/webhooks/{id}/deliveries", ACCESS_ADMIN, api_webhook_deliveries_list, SCOPE_WHOLE},
+    {"POST", "/v1/webhooks/{id}/deliveries/{delivery}/retry", ACCESS_ADMIN, api_webhook_deliveries_retry, SCOPE_WHOLE},
+
     {"POST", "/agent/v1/enrol", ACCESS_OPEN, api_agent_enrol, SCOPE_NONE},
     {"POST", "/agent/v1/renew", ACCESS_AGENT, api_agent_renew, SCOPE_NONE},
     {"POST", "/agent/v1/report", ACCESS_AGENT, api_agent_report, SCOPE_NONE},

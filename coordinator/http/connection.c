@@ -51,8 +51,10 @@ enum MHD_Result http_may_connect(void *context, const struct sockaddr *address, 
     int here = 0, total = 0;
     pthread_mutex_lock(&server->connection_lock);
     for (struct http_connection *other = server->connections; other; other = other->next) {
-        total += other->listener == listener;
-        here += other->listener == listener && strcmp(other->address, from) == 0;
+        if (other->listener != listener || other->is_stream)
+            continue;
+        total++;
+        here += strcmp(other->address, from) == 0;
     }
     pthread_mutex_unlock(&server->connection_lock);
     bool is_full = listener->most_connections && total >= listener->most_connections;
@@ -124,6 +126,16 @@ void http_connection_expect(struct MHD_Connection *connection, int within_ms)
         return;
     pthread_mutex_lock(&own->listener->server->connection_lock);
     own->deadline_ms = within_ms ? clock_monotonic_ms() + within_ms : 0;
+    pthread_mutex_unlock(&own->listener->server->connection_lock);
+}
+
+void http_connection_streams(struct MHD_Connection *connection, bool is_stream)
+{
+    struct http_connection *own = context_of(connection);
+    if (!own)
+        return;
+    pthread_mutex_lock(&own->listener->server->connection_lock);
+    own->is_stream = is_stream;
     pthread_mutex_unlock(&own->listener->server->connection_lock);
 }
 

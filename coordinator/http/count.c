@@ -5,7 +5,7 @@
 
 /* What we answer; anything else counts under the last, 0. */
 static const int counted[] = {200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 409,
-                              412, 413, 422, 429, 431, 500, 503, 504, 507, 0};
+                              410, 412, 413, 422, 429, 431, 500, 503, 504, 507, 0};
 enum { HTTP_STATUSES = sizeof counted / sizeof *counted };
 
 void http_count_start(struct http_server *server)

@@ -180,7 +180,7 @@ static void add_headers(const struct http_exchange *exchange, struct MHD_Respons
     add_header(response, MHD_HTTP_HEADER_ALLOW, exchange->allow);
     if (exchange->is_unauthenticated)
         add_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer realm=\"crosspool\"");
-    if ((answer->body || exchange->kept) && answer->status != 304)
+    if ((answer->body || exchange->kept || exchange->stream) && answer->status != 304)
         add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
                    answer->content_type ? answer->content_type : "application/json");
     if (is_stopping(exchange->server))
@@ -227,12 +227,15 @@ static bool is_logged(struct http_exchange *exchange)
     return true;
 }
 
-/* Of a kept answer the response has a use of its own, so the body is not copied. */
+/* Of a kept answer the response has a use of its own, so the body is not copied. A handler that
+ * failed after it had opened a stream answers with a problem. */
 static struct MHD_Response *make_response(struct http_exchange *exchange)
 {
     const struct http_answer *answer = &exchange->answer;
     if (answer->status == 304)
         return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+    if (exchange->stream && !answer->body)
+        return http_stream_response(exchange->stream);
     if (!exchange->kept)
         return MHD_create_response_from_buffer(answer->body ? strlen(answer->body) : 0,
                                                answer->body, MHD_RESPMEM_MUST_COPY);
@@ -344,6 +347,8 @@ void http_on_completed(void *listener, struct MHD_Connection *connection, void *
         return;
     *state = NULL;
     struct http_server *server = exchange->server;
+    if (exchange->stream)
+        http_stream_closed(exchange->stream);
     http_connection_expect(connection, server->header_ms ? server->header_ms + IDLE_MS : 0);
     token_done(&exchange->request.token);
     audit_change_done(&exchange->request.change);

@@ -53,6 +53,8 @@ void http_audit(struct http_request *request, const char *kind, const char *id, 
                 const char *after);
 /* Query parameter by name, NULL when absent. Borrowed. */
 const char *http_query(const struct http_request *request, const char *name);
+/* Request header by name, NULL when absent. Borrowed. */
+const char *http_request_header(const struct http_request *request, const char *name);
 /* ERROR_INVALID naming the parameter when the query holds one that is not in `allowed`
  * (NULL-terminated). */
 bool http_query_only(const struct http_request *request, const char *const allowed[],
@@ -68,7 +70,7 @@ struct http_answer {
                                  the handler is called again with is_last_call true at the end */
     char park_key[UUID_SIZE];
     int64_t keep_ms; /* of a route with topics: > 0 when time alone makes the answer wrong after
-                        that; 0: only a change does */
+                        that; 0: only a change does; < 0: it is not kept */
 };
 /* Takes the reference. */
 void http_answer_json(struct http_answer *answer, int status, json_t *value);
@@ -92,6 +94,26 @@ struct http_route {
     const char *const *topics;
 };
 
+/* A body that goes on until one side ends it, such as text/event-stream. A handler opens it and
+ * answers with a content type and without a body; from then on any thread sends into it. It holds
+ * no thread, no database connection, and memory only for what its client has not taken yet. */
+struct http_stream;
+/* Called from any thread, must not block: the stream was closed, or has room after a send failed.
+ */
+typedef void http_stream_ready(void *context);
+/* ERROR_UNREACHABLE: there are too many, or the server stops. */
+bool http_stream_open(struct http_request *request, http_stream_ready *ready, void *context,
+                      struct http_stream **out, struct error *err) must_check;
+/* All of it or nothing: false when it has no room now, or is closed. */
+bool http_stream_send(struct http_stream *stream, const char *data, size_t size);
+/* Half of its memory is free. */
+bool http_stream_has_room(struct http_stream *stream);
+/* False: its client went away, or the server stops. */
+bool http_stream_is_open(struct http_stream *stream);
+/* What was sent still goes out, then the body ends. The stream is not the caller's any more; call
+ * it for a closed one too. */
+void http_stream_end(struct http_stream *stream);
+
 /* RFC 9457. Status by code: INVALID 400, REFUSED 403, NOT_FOUND 404, CONFLICT 409, NO_SPACE 507,
  * UNREACHABLE 503, TIMEOUT 504, UNSUPPORTED 422, INTERNAL 500.
  * type = "urn:crosspool:problem:<error code name>". */
@@ -107,6 +129,7 @@ struct http_config {
     const char *api_certificate, *api_key;            /* of the API port; NULL = the same */
     size_t api_body_limit, agent_body_limit;          /* bytes */
     struct limits limits;
+    int streams;             /* open at once; their connections count under this alone */
     size_t poll_cache_bytes; /* for answers kept in memory */
     int threads; /* that run handlers: so many for each port, and one for plain routes */
 };
@@ -138,6 +161,7 @@ struct http_count {
 typedef void http_count_visit(void *context, const struct http_count *count);
 void http_each_count(struct http_server *server, http_count_visit *visit, void *context);
 int http_parked(struct http_server *server);
+int http_streams(struct http_server *server);
 
 /* What was refused before it reached a handler. */
 enum http_refusal {

@@ -16,7 +16,7 @@ enum {
     HEADER_MEMORY = 32 << 10,
     IDLE_TIMEOUT_S = 60,
     /* of the library, split between its threads; ours are counted in connection.c and are below */
-    MOST_CONNECTIONS = 2 * LIMITS_CONNECTIONS,
+    MOST_CONNECTIONS = 2 * LIMITS_CONNECTIONS, /* besides those that streams hold */
     BACKLOG = 512,
 };
 
@@ -66,6 +66,7 @@ static struct MHD_Daemon *start_daemon(struct http_listener *listener,
 {
     bool is_agent = listener->port == HTTP_AGENT_PORT;
     bool is_own = !is_agent && config->api_certificate;
+    unsigned int connections = MOST_CONNECTIONS + (is_agent ? 0U : (unsigned int)config->streams);
     struct MHD_OptionItem agent_options[] = {
         {MHD_OPTION_HTTPS_MEM_TRUST, 0, (void *)(uintptr_t)config->ca},
         {MHD_OPTION_END, 0, NULL},
@@ -80,7 +81,7 @@ static struct MHD_Daemon *start_daemon(struct http_listener *listener,
         MHD_OPTION_EXTERNAL_LOGGER, &log_library, NULL,
         MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_THREAD_POOL_SIZE, (unsigned int)IO_THREADS,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned int)MOST_CONNECTIONS,
+        MHD_OPTION_CONNECTION_LIMIT, connections,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_MEMORY,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE_TIMEOUT_S,
         MHD_OPTION_NOTIFY_COMPLETED, &http_on_completed, listener,

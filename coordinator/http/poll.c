@@ -78,7 +78,7 @@ void http_poll_keep(struct http_exchange *exchange)
     struct http_answer *answer = &exchange->answer;
     struct buffer key;
     if (!is_polled(exchange) || !exchange->fresh_generation || answer->status != 200 ||
-        !exchange->etag[0])
+        answer->keep_ms < 0 || !exchange->etag[0])
         return;
     struct freshness_mark mark;
     freshness_mark(&mark, exchange->fresh_generation);

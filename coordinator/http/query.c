@@ -1,4 +1,4 @@
-/* Query parameters and JSON answers, for handlers. */
+/* Query parameters, headers and JSON answers, for handlers. */
 #include "coordinator/http/server.h"
 
 #include <stdlib.h>
@@ -8,6 +8,11 @@ const char *http_query(const struct http_request *request, const char *name)
 {
     const struct http_exchange *exchange = request->connection;
     return MHD_lookup_connection_value(exchange->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+const char *http_request_header(const struct http_request *request, const char *name)
+{
+    return http_header(request->connection, name);
 }
 
 struct query_check {

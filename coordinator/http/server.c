@@ -57,6 +57,7 @@ static struct http_server *server_new(const struct http_config *config,
         server->listeners[i].server = server;
         server->listeners[i].port = (enum http_port)i;
     }
+    server->stream_limit = config->streams;
     server->listeners[HTTP_API_PORT].body_limit = config->api_body_limit;
     server->listeners[HTTP_AGENT_PORT].body_limit = config->agent_body_limit;
     set_limits(server, &config->limits);
@@ -127,6 +128,7 @@ void http_stop(struct http_server *server, int grace_ms)
     server->is_stopping = true;
     pthread_mutex_unlock(&server->lock);
     http_unpark_all(server);
+    http_streams_end(server);
     wait_handlers(server);
     wait_sent(server, grace_ms);
     http_workers_stop(server);

@@ -58,7 +58,8 @@ struct http_exchange {
     int64_t queued_ms;
     int64_t park_until_ms; /* 0: not parked yet */
     bool is_last_call;
-    uint64_t generation; /* of wakes, before the handler looked */
+    struct http_stream *stream; /* the answer's body when it has no text */
+    uint64_t generation;        /* of wakes, before the handler looked */
     struct http_exchange *next, *previous;
 };
 
@@ -83,6 +84,7 @@ struct http_connection {
     int fd;
     char address[HTTP_ADDRESS_SIZE];
     int64_t deadline_ms; /* when what the peer has to send must be here; 0 = nothing is awaited */
+    bool is_stream;      /* of those, and counted with them */
     struct http_connection *next, *previous;
 };
 
@@ -125,6 +127,8 @@ struct http_server {
     pthread_mutex_t lock; /* guards everything below */
     struct http_lane lanes[LANES];
     struct http_list parked;
+    struct http_stream *streams; /* all that are open */
+    int stream_count, stream_limit;
     struct http_wakes *wakes;
     pthread_t timer;
     bool has_timer;
@@ -181,6 +185,8 @@ void http_on_connection(void *listener, struct MHD_Connection *connection, void 
 const char *http_connection_address(struct MHD_Connection *connection);
 /* The peer has so long for what it has to send now; 0 = it has to send nothing. */
 void http_connection_expect(struct MHD_Connection *connection, int within_ms);
+/* It holds a stream now, or not any more. */
+void http_connection_streams(struct MHD_Connection *connection, bool is_stream);
 bool http_watch_start(struct http_server *server, struct error *err) must_check;
 void http_watch_stop(struct http_server *server);
 
@@ -262,6 +268,13 @@ uint64_t http_wake_generation(struct http_server *server); /* called locked */
 /* Parks it, or gives it back to its lane when it was woken since its handler looked. */
 void http_park(struct http_exchange *exchange);
 void http_unpark_all(struct http_server *server);
+
+/* stream.c */
+struct MHD_Response *http_stream_response(struct http_stream *stream); /* NULL: no memory */
+/* The exchange is over. */
+void http_stream_closed(struct http_stream *stream);
+/* Ends all; there are no new ones once the server stops. */
+void http_streams_end(struct http_server *server);
 
 /* count.c */
 void http_count_start(struct http_server *server);

@@ -10,6 +10,7 @@
 #include "coordinator/scheduler/admission.h"
 #include "coordinator/scheduler/transition.h"
 #include "coordinator/store/idempotency_store.h"
+#include "coordinator/store/inventory_store.h"
 #include "coordinator/store/migration_control.h"
 #include "coordinator/store/step_store.h"
 
@@ -119,13 +120,14 @@ static bool turn_windows(struct scheduler *scheduler, struct db *db, struct erro
     return true;
 }
 
-static bool lose_destinations(struct scheduler *scheduler, struct db *db, struct error *err)
+static bool lose_hosts(struct scheduler *scheduler, struct db *db, struct error *err)
 {
     int seconds = scheduler->config.host_lost_after_s;
     if (clock_monotonic_ms() - scheduler->listening_since_ms < (int64_t)seconds * 1000)
         return true;
     auto_db_rows struct db_rows *rows = NULL;
-    if (!migration_store_destination_lost(db, seconds, &rows, err))
+    if (!inventory_store_lose_silent(db, seconds, err) ||
+        !migration_store_destination_lost(db, seconds, &rows, err))
         return false;
     for (int i = 0; i < db_count(rows); i++) {
         struct lost_work work = {.id = db_value(rows, i, "id"), .seconds = seconds};
@@ -163,7 +165,7 @@ static bool sweep(struct scheduler *scheduler, struct error *err)
 {
     auto_db struct db *db = NULL;
     return db_take(scheduler->pool, DB_WAIT_MS, &db, err) && turn_windows(scheduler, db, err) &&
-           start_queued(scheduler, db, err) && lose_destinations(scheduler, db, err) &&
+           start_queued(scheduler, db, err) && lose_hosts(scheduler, db, err) &&
            stall_copies(scheduler, db, err) && wake_due_hosts(scheduler, db, err) &&
            remove_expired(scheduler, db, err);
 }

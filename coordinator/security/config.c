@@ -14,6 +14,12 @@ enum {
     DEFAULT_AGENT_PORT = 8444,
     DEFAULT_HOST_LOST_AFTER_S = 60,
     DEFAULT_POLL_CACHE_BYTES = 64 << 20,
+    DEFAULT_EVENTS_RETAINED_H = 168,
+    MOST_EVENTS_RETAINED_H = 24 * 366,
+    DEFAULT_EVENT_STREAMS = 10000,
+    MOST_EVENT_STREAMS = 50000,
+    DEFAULT_GIVE_UP_AFTER_S = 86400,
+    MOST_GIVE_UP_AFTER_S = 7 * 86400,
 };
 
 static const struct json_field listen_fields[] = {
@@ -54,6 +60,14 @@ static const struct json_field limits_fields[] = {
     {0},
 };
 
+static const struct json_field webhooks_fields[] = {
+    JSON_BOOL("allow_loopback", coordinator_webhooks, allow_loopback, false),
+    JSON_TEXT("ca", coordinator_webhooks, ca, 1, CONFIG_PATH, false),
+    JSON_INT("give_up_after_s", coordinator_webhooks, give_up_after_s, 1, MOST_GIVE_UP_AFTER_S,
+             false),
+    {0},
+};
+
 static const struct json_field config_fields[] = {
     JSON_TEXT("database", coordinator_config, database, 1, 2048, true),
     JSON_TEXT("state_directory", coordinator_config, state_directory, 1, CONFIG_PATH, true),
@@ -66,6 +80,10 @@ static const struct json_field config_fields[] = {
     JSON_OBJECT("limits", coordinator_config, limits, limits_fields, false),
     JSON_INT("host_lost_after_s", coordinator_config, host_lost_after_s, 5, 86400, false),
     JSON_UINT64("poll_cache_bytes", coordinator_config, poll_cache_bytes, 1, UINT32_MAX, false),
+    JSON_INT("events_retained_h", coordinator_config, events_retained_h, 1, MOST_EVENTS_RETAINED_H,
+             false),
+    JSON_INT("event_streams", coordinator_config, event_streams, 1, MOST_EVENT_STREAMS, false),
+    JSON_OBJECT("webhooks", coordinator_config, webhooks, webhooks_fields, false),
     {0},
 };
 
@@ -75,11 +93,16 @@ static void default_text(char **text, const char *value)
         *text = memory_copy_text(value);
 }
 
+static void default_number(int *number, int value)
+{
+    if (!*number)
+        *number = value;
+}
+
 static void default_listen(struct coordinator_listen *listen, int port)
 {
     default_text(&listen->address, "127.0.0.1");
-    if (!listen->port)
-        listen->port = port;
+    default_number(&listen->port, port);
 }
 
 static void default_names(struct json_array *names)
@@ -107,8 +130,10 @@ bool coordinator_config_read(const char *path, struct coordinator_config *config
     default_listen(&read.api, DEFAULT_API_PORT);
     default_listen(&read.agents, DEFAULT_AGENT_PORT);
     default_names(&read.names);
-    if (!read.host_lost_after_s)
-        read.host_lost_after_s = DEFAULT_HOST_LOST_AFTER_S;
+    default_number(&read.host_lost_after_s, DEFAULT_HOST_LOST_AFTER_S);
+    default_number(&read.events_retained_h, DEFAULT_EVENTS_RETAINED_H);
+    default_number(&read.event_streams, DEFAULT_EVENT_STREAMS);
+    default_number(&read.webhooks.give_up_after_s, DEFAULT_GIVE_UP_AFTER_S);
     if (!read.poll_cache_bytes)
         read.poll_cache_bytes = DEFAULT_POLL_CACHE_BYTES;
     *config = read;

@@ -14,6 +14,12 @@ struct coordinator_tls {
     char *certificate, *key;
 };
 
+struct coordinator_webhooks {
+    bool allow_loopback; /* receivers on this machine, by http too */
+    char *ca;            /* PEM file of certificates trusted besides the system's; NULL: none */
+    int give_up_after_s; /* a delivery that is tried for longer is dead */
+};
+
 struct coordinator_config {
     char *database; /* libpq connection string */
     char *state_directory;
@@ -26,6 +32,9 @@ struct coordinator_config {
     struct limits limits;
     int host_lost_after_s;
     uint64_t poll_cache_bytes; /* for answers kept in memory */
+    int events_retained_h;
+    int event_streams; /* open at once at this coordinator */
+    struct coordinator_webhooks webhooks;
 };
 
 /* ERROR_INVALID names the file, the JSON pointer and what was expected. Free with

@@ -234,3 +234,12 @@ bool inventory_store_seen(struct db *db, const char *host, struct error *err)
 {
     return db_query(db, sql_seen, DB_PARAMS(host), NULL, err);
 }
+
+static const char sql_lose_silent[] = "UPDATE host SET is_up = false WHERE is_up"
+                                      " AND last_seen < now() - make_interval(secs => $1::integer)";
+
+bool inventory_store_lose_silent(struct db *db, int seconds, struct error *err)
+{
+    struct db_text number = db_int(seconds);
+    return db_query(db, sql_lose_silent, DB_PARAMS(number.text), NULL, err);
+}

@@ -13,3 +13,5 @@ bool inventory_store_outdate(struct db *db, const char *host, int64_t generation
                              struct error *err) must_check;
 /* The host was heard of now. Writes at most once a second. */
 bool inventory_store_seen(struct db *db, const char *host, struct error *err) must_check;
+/* Hosts that were silent for so long are not up any more, until they report again. */
+bool inventory_store_lose_silent(struct db *db, int seconds, struct error *err) must_check;

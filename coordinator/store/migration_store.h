@@ -103,6 +103,7 @@ bool migration_store_list(struct db *db, const struct page *page, const char *st
 bool migration_store_show(struct db *db, const char *id, int host_lost_after_s, char **text,
                           struct error *err) must_check;
 /* How long migration_store_show() stays true while nothing is written: until the next of its hosts
- * has been silent for too long. 0: as long as nothing is written. */
+ * has been silent for too long. 0: as long as nothing is written; -1: not even that, it is queued.
+ */
 bool migration_store_steady_ms(struct db *db, const char *id, int host_lost_after_s, int64_t *ms,
                                struct error *err) must_check;

@@ -178,9 +178,9 @@ bool migration_store_show(struct db *db, const char *id, int host_lost_after_s, 
                      "migration %s does not exist: GET /v1/migrations lists them", id);
 }
 
-/* The place in the queue is that of others too, so it is looked at again each second. */
+/* A place in the queue changes with others. */
 static const char sql_steady[] =
-    "SELECT CASE WHEN EXISTS (SELECT FROM migration WHERE id = $1 AND state = 'queued') THEN 1000"
+    "SELECT CASE WHEN EXISTS (SELECT FROM migration WHERE id = $1 AND state = 'queued') THEN -1"
     " ELSE (SELECT extract(epoch FROM min(h.last_seen) + make_interval(secs => $2::integer)"
     "   - now()) * 1000 FROM migration m"
     "  JOIN host h ON h.id IN (m.source_host_id, m.destination_host_id)"
@@ -196,6 +196,6 @@ bool migration_store_steady_ms(struct db *db, const char *id, int host_lost_afte
         return false;
     bool is_bounded = db_value(rows, 0, "ms") != NULL;
     int64_t left = db_value_int(rows, 0, "ms");
-    *ms = is_bounded && left < 1 ? 1 : left;
+    *ms = is_bounded && left == 0 ? 1 : left;
     return true;
 }

@@ -30,6 +30,19 @@ def new_set(world):
     world.api.post("/v1/mapping-sets", {"name": "s", "mapping": MAPPING})
 
 
+HOOK = {"name": "hook", "url": "https://receiver.example/", "is_enabled": True}
+
+
+def new_hook(world):
+    world.api.post("/v1/webhooks", HOOK)
+
+
+def dead_delivery(world):
+    new_hook(world)
+    world.delivery = world.api.post("/v1/webhooks/hook/test")["id"]
+    world.coordinator.query("UPDATE webhook_delivery SET state = 'dead', ended_at = now()")
+
+
 def enrol(world):
     world.identity = Identity(world.tmp_path / "new")
     token = world.api.post("/v1/enrolments", {"pool": "A", "name": "a2"})["token"]
@@ -54,6 +67,18 @@ CHANGES = {
     ("POST", "/v1/migrations/{id}/cancel"): Change(
         lambda world: world.api.request("POST", f"/v1/migrations/{world.migration}/cancel"),
         "migration", lambda world: setattr(world, "migration", world.create()), before=True),
+    ("POST", "/v1/webhooks"): Change(request("POST", "/v1/webhooks", HOOK), "webhook"),
+    ("PUT", "/v1/webhooks/{id}"): Change(
+        request("PUT", "/v1/webhooks/hook", {**HOOK, "name": "other"}), "webhook", new_hook,
+        before=True),
+    ("DELETE", "/v1/webhooks/{id}"): Change(
+        request("DELETE", "/v1/webhooks/hook"), "webhook", new_hook, before=True, after=False),
+    ("POST", "/v1/webhooks/{id}/test"): Change(
+        request("POST", "/v1/webhooks/hook/test"), "webhook", new_hook),
+    ("POST", "/v1/webhooks/{id}/deliveries/{delivery}/retry"): Change(
+        lambda world: world.api.request(
+            "POST", f"/v1/webhooks/hook/deliveries/{world.delivery}/retry"), "webhook-delivery",
+        dead_delivery, before=True),
     ("POST", "/v1/tokens"): Change(
         request("POST", "/v1/tokens", {"name": "t", "role": "viewer"}), "token"),
     ("DELETE", "/v1/tokens/{id}"): Change(

@@ -9,6 +9,7 @@ import pytest
 
 from crosspool_test import shell
 from crosspool_test.coordinator import Coordinator
+from crosspool_test.events import Stream
 from crosspool_test.fake_host import FakeHost
 
 from test_http import problem
@@ -150,6 +151,26 @@ def test_connections_over_the_limit_are_closed_and_later_ones_are_served(limited
             return False
     shell.wait_for("room for a connection", is_served, 10)
     assert refused(coordinator.api(token), metric) >= 1
+
+
+@pytest.mark.parametrize("limit", ["connections", "connections_per_address"])
+def test_streams_do_not_use_up_the_connections_and_are_not_slow(limited, limit):
+    coordinator = limited(**{limit: 4}, header_s=4, body_s=4)
+    admin = coordinator.api(coordinator.make_token("admin", "admin"))
+    streams = [Stream(coordinator, admin.token) for _ in range(10)]
+    assert {stream.status for stream in streams} == {200}
+    time.sleep(6)  # longer than a peer that owes something may take
+    admin.post("/v1/pools", {"name": "A"})
+    for stream in streams:
+        shell.wait_for("the event", lambda stream=stream: stream.kinds() == ["pool.created"], 30)
+    assert refused(admin, "slow") == refused(admin, "connections") == refused(admin, "address") == 0
+    for stream in streams:
+        stream.close()
+    shell.wait_for("their end", lambda: "\ncrosspool_event_streams 0\n" in admin.get("/metrics"), 30)
+    kept = [connect(coordinator) for _ in range(3)]
+    assert all(map(is_open, kept))
+    with pytest.raises((ssl.SSLError, ConnectionError, OSError)):
+        connect(coordinator)
 
 
 def closes_within(stream, seconds, trickle=b""):

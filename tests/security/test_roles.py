@@ -19,6 +19,7 @@ class Callers:
                            tmp_path)
         self.world.api.post("/v1/pools", {"name": "C"})
         self.world.api.post("/v1/mapping-sets", {"name": "set", "mapping": {"networks": {"a": "b"}}})
+        self.world.api.post("/v1/webhooks", {"name": "hook", "url": "https://receiver.example/"})
         self.migration = self.world.create()
         make = coordinator.make_token
         self.by_role = {role: coordinator.api(make(role.lower(), role.lower())) for role in ROLES}
@@ -36,7 +37,9 @@ class Callers:
         """A real object of pool A behind the route."""
         return {"/v1/pools/{id}": "A", "/v1/hosts/{id}": self.world.a1.id,
                 "/v1/hosts/{id}/revoke": self.world.a1.id, "/v1/vms/{id}": "g1",
-                "/v1/mapping-sets/{id}": "set"}.get(route.path, self.migration)
+                "/v1/mapping-sets/{id}": "set", "/v1/webhooks/{id}": "hook",
+                "/v1/webhooks/{id}/test": "hook",
+                "/v1/webhooks/{id}/deliveries": "hook"}.get(route.path, self.migration)
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +54,12 @@ def callers(_server, tmp_path_factory):
 
 
 def ask(api, route, object_id=NO_SUCH, body=None):
-    """With a body that no handler takes, and by default of an object that is not there."""
+    """With a body that no handler takes, and by default of an object that is not there; a page of
+    what is a stream too."""
     if body is None and route.method in ("POST", "PUT"):
         body = {}
-    return api.request(route.method, route.path.replace("{id}", object_id), body)
+    path = route.path.replace("{id}", object_id).replace("{delivery}", NO_SUCH)
+    return api.request(route.method, path, body, {"Accept": "application/json"})
 
 
 with_token = [route for route in ROUTES if route.access in ROLES]
@@ -97,7 +102,8 @@ def test_the_objects_of_other_pools_are_not_there(callers, route):
         assert hidden["detail"].replace(callers.object_of(route), NO_SUCH) == nothing["detail"]
     elif route.method == "GET":
         items = ask(callers.elsewhere, route).json()["items"]
-        assert [item.get("name") for item in items] == (["C"] if route.path == "/v1/pools" else [])
+        names = {"/v1/pools": ["C"], "/v1/events": ["C", "set"]}.get(route.path, [])
+        assert [item.get("name") or item["body"]["name"] for item in items] == names
     else:
         body = {"/v1/enrolments": {"pool": "A", "name": "a1"},
                 "/v1/migrations": callers.world.request()}[route.path]
@@ -126,5 +132,6 @@ def test_the_matrix_changed_nothing(callers):
     """Runs last: the audit log holds what the fixture did."""
     operations = {row[0] for row in callers.coordinator.query("SELECT operation FROM audit")}
     assert operations == {"token create", "token revoke", "POST /v1/pools", "POST /v1/enrolments",
-                          "POST /agent/v1/enrol", "POST /v1/mapping-sets", "POST /v1/migrations"}
+                          "POST /agent/v1/enrol", "POST /v1/mapping-sets", "POST /v1/webhooks",
+                          "POST /v1/migrations"}
     assert callers.coordinator.query("SELECT state FROM host WHERE name = 'a1'") == [["enabled"]]

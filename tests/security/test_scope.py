@@ -1,6 +1,9 @@
 """Tokens that are limited to pools: which objects there are for them."""
 import pytest
 
+from crosspool_test import shell
+from crosspool_test.events import Stream
+
 from test_http import problem
 from test_migration import World
 
@@ -84,6 +87,37 @@ def test_leftovers_are_those_of_the_tokens_hosts(world, scoped):
     world.b1.ledger("11111111-2222-4333-8444-555555555555", ("vdi", "some/thing", False))
     assert [item["host_name"] for item in scoped["B"].get("/v1/leftovers")["items"]] == ["b1"]
     assert scoped["A"].get("/v1/leftovers")["items"] == []
+
+
+def test_events_are_those_of_the_tokens_pools(world, scoped):
+    streams = {pools: Stream(world.coordinator, api.token) for pools, api in scoped.items()}
+    world.api.post("/v1/mapping-sets", {"name": "s", "mapping": {"networks": {"lan": "lan-b"}}})
+    world.a1.add_vm("of-a")
+    world.a1.report()
+    world.b1.add_vm("of-b")
+    world.b1.report()
+    migration = world.create()
+
+    def seen(events):
+        return {event["body"]["name"] for event in events if event["kind"] == "vm.appeared"}
+    of = {"A": {"of-a"}, "B": {"of-b"}, "AB": {"of-a", "of-b"}}
+    for pools, stream in streams.items():
+        shell.wait_for("the migration", lambda stream=stream: "migration.created" in stream.kinds(),
+                       30)
+        assert seen(stream.events) == of[pools]
+        assert "mapping_set.created" in stream.kinds()
+        stream.close()
+    for pools, api in scoped.items():
+        page = api.request("GET", "/v1/events?limit=500", headers={"Accept": "application/json"})
+        items = page.json()["items"]
+        assert seen(items) == of[pools] | ({"g1"} if "A" in pools else set())
+        assert migration in {event["id"] for event in items}
+    late = Stream(world.coordinator, scoped["B"].token, last=0)
+    shell.wait_for("the migration", lambda: "migration.created" in late.kinds(), 30)
+    assert seen(late.events) == {"of-b"}
+    late.close()
+    stream = Stream(world.coordinator, scoped["B"].token, "?pool=A")
+    assert stream.status == 404
 
 
 def test_an_administrator_of_a_pool_has_its_hosts_alone(world):
