@@ -13,7 +13,7 @@ void hmac_sha256_hex(const void *key, size_t key_size, const void *data, size_t 
     if (!HMAC(EVP_sha256(), key, (int)key_size, data, size, digest, &digest_size) ||
         digest_size != 32)
         abort(); /* only memory can be missing */
-    for (unsigned int i = 0; i < 32; i++) {
+    for (size_t i = 0; i < 32; i++) {
         out[i * 2] = digits[digest[i] >> 4];
         out[i * 2 + 1] = digits[digest[i] & 15];
     }
