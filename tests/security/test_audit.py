@@ -49,6 +49,19 @@ def enrol(world):
     world.enrolment = {"token": token, "csr": world.identity.csr}
 
 
+def new_migration(world):
+    world.migration = world.create()
+
+
+def paused_migration(world):
+    new_migration(world)
+    world.api.post(f"/v1/migrations/{world.migration}/pause", {}, expect=202)
+
+
+def held_migration(world):
+    world.migration = world.create(switchover="manual")
+
+
 CHANGES = {
     ("POST", "/v1/pools"): Change(request("POST", "/v1/pools", {"name": "N"}), "pool"),
     ("POST", "/v1/enrolments"): Change(
@@ -64,9 +77,15 @@ CHANGES = {
         request("DELETE", "/v1/mapping-sets/s"), "mapping-set", new_set, before=True, after=False),
     ("POST", "/v1/migrations"): Change(
         lambda world: world.api.request("POST", "/v1/migrations", world.request()), "migration"),
-    ("POST", "/v1/migrations/{id}/cancel"): Change(
-        lambda world: world.api.request("POST", f"/v1/migrations/{world.migration}/cancel"),
-        "migration", lambda world: setattr(world, "migration", world.create()), before=True),
+    ("PATCH", "/v1/migrations/{id}"): Change(
+        lambda world: world.api.request("PATCH", f"/v1/migrations/{world.migration}",
+                                        {"priority": 7}), "migration", new_migration, before=True),
+    **{("POST", f"/v1/migrations/{{id}}/{act}"): Change(
+        lambda world, act=act: world.api.request(
+            "POST", f"/v1/migrations/{world.migration}/{act}"), "migration",
+        begin, before=True)
+       for act, begin in (("cancel", new_migration), ("pause", new_migration),
+                          ("resume", paused_migration), ("switchover", held_migration))},
     ("POST", "/v1/webhooks"): Change(request("POST", "/v1/webhooks", HOOK), "webhook"),
     ("PUT", "/v1/webhooks/{id}"): Change(
         request("PUT", "/v1/webhooks/hook", {**HOOK, "name": "other"}), "webhook", new_hook,
