@@ -269,6 +269,9 @@ bool xen_config_map(const char *text, const struct restore_map *map, char **out,
     if (!xen_config_parse(text, &config, err) || !json_parse(text, strlen(text), &root, err) ||
         !map_all(root, &config, map, err))
         return false;
+    /* The number that a restart chose (xen_restart.c) was for its host then; here it may be in use,
+     * or one that libxl refuses because it was given back lately. */
+    json_object_del(json_object_get(root, "c_info"), "domid");
     *out = json_dumps(root, JSON_COMPACT);
     return *out || error_set(err, ERROR_INTERNAL, "the mapped configuration cannot be written");
 }

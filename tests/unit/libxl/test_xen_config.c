@@ -193,6 +193,7 @@ Test(xen_config, what_belongs_to_the_source_does_not_travel)
     const struct restore_map map = {.disk_count = 3, .disks = disks, .vif_count = 2, .vifs = vifs};
     cr_assert(xen_config_map(text, &map, &mapped, &err), "%s", err.text);
     cr_assert_null(strstr(mapped, "backend_domid"), "%s", mapped);
+    cr_assert_null(strstr(mapped, "\"domid\""), "a number of that host: %s", mapped);
     cr_assert_null(strstr(mapped, "ifname"), "%s", mapped);
     cr_assert(strstr(mapped, "vif-bridge"));
     cr_assert(strstr(mapped, "\"b1\""), "a VIF without a bridge gets one");
