@@ -46,7 +46,7 @@ class Peer:
         folder = self.folder(turn)
         command = ["qemu-system-x86_64", "-machine", f"q35,accel={self.accelerator}", "-cpu",
                    "qemu64" if self.accelerator == "tcg" else "host", "-m", str(MEMORY_MIB),
-                   "-nodefaults", "-display", "none",
+                   "-smp", "1,maxcpus=2", "-nodefaults", "-display", "none",
                    "-kernel", str(self.guest_files / "vmlinuz"),
                    "-initrd", str(self.guest_files / "initrd"),
                    "-append", command_line(rate=RATE),
