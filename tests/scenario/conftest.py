@@ -1,6 +1,8 @@
-"""Two pools with one host each, made once for all scenario tests; each test boots its own guest."""
+"""Two pools with one host each, made once for all scenario tests of a pytest worker; each test boots
+its own guest."""
 import itertools
 import json
+import os
 
 import pytest
 
@@ -11,7 +13,8 @@ numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def installation():
-    cluster = Cluster({"A": ["a1"], "B": ["b1"]}, tag="cps",
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    cluster = Cluster({"A": ["a1"], "B": ["b1"]}, tag=f"cps{worker}",
                       coordinator_options={"host_lost_after_s": 8})
     try:
         yield cluster.up()

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import uuid
 
-from . import images, shell
+from . import cut, images, shell
 from .agent import Agent
 from .coordinator import Coordinator
 from .guest import Guest
@@ -126,7 +126,7 @@ class Cluster(Migrations):
         for agent in self.agents.values():
             for file in agent.failpoints.iterdir():
                 file.unlink()
-        shell.run("nft", "delete", "table", "inet", "crosspool_test", check=False)
+            cut.heal(agent)
         for process in (self.postgres, self.coordinator, *self.agents.values()):
             if not process.is_running():
                 process.start()
