@@ -42,7 +42,8 @@ bool handoff_source_run(struct handoff_source *source, struct step_result *resul
 void handoff_source_cancel(struct handoff_source *source);
 /* The agent ends: as cancel, and a released epoch stops asking, so that run returns false soon. */
 void handoff_source_stop(struct handoff_source *source);
-/* Step CONCLUDE: the verdict as the coordinator knows it. Ignored unless RELEASED in that epoch. */
+/* Step CONCLUDE: the verdict of that epoch as the coordinator knows it. It decides when RELEASED;
+ * before that ABANDONED ends the stream, which nobody receives any more. */
 void handoff_source_conclude(struct handoff_source *source, int64_t epoch,
                              enum handoff_verdict verdict);
 void handoff_source_progress(struct handoff_source *source, struct migration_progress *out);

@@ -81,10 +81,18 @@ void handoff_source_stop(struct handoff_source *source)
 void handoff_source_conclude(struct handoff_source *source, int64_t epoch,
                              enum handoff_verdict verdict)
 {
+    struct error why;
+    error_set(&why, ERROR_UNREACHABLE, "the destination abandoned the handoff");
     pthread_mutex_lock(&source->mutex);
     /* CHECK_VERDICT_OF_THIS_EPOCH */
-    if (source->is_released && epoch == source->epoch && source->concluded == VERDICT_NONE)
+    bool is_ours = epoch == source->epoch;
+    if (is_ours && source->is_released && source->concluded == VERDICT_NONE)
         source->concluded = verdict;
+    if (is_ours && !source->is_released && verdict == VERDICT_ABANDONED) {
+        source->is_deserted = true;
+        if (source->outgoing)
+            outgoing_fail(source->outgoing, &why);
+    }
     pthread_cond_broadcast(&source->changed);
     pthread_mutex_unlock(&source->mutex);
 }

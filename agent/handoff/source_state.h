@@ -26,6 +26,7 @@ struct handoff_source {
     pthread_cond_t changed;
     struct outgoing *outgoing;
     bool is_cancelled, is_released, is_stopping;
+    bool is_deserted; /* the destination has abandoned this epoch */
     enum handoff_verdict concluded;
     enum migration_phase phase;
     struct memory_progress memory;

@@ -27,6 +27,18 @@ static bool is_cancelled(struct handoff_source *source)
     return is_told;
 }
 
+/* Is there still a reason to connect? */
+static bool is_wanted(struct handoff_source *source, struct error *err)
+{
+    pthread_mutex_lock(&source->mutex);
+    bool is_told = source->is_cancelled, is_deserted = source->is_deserted;
+    pthread_mutex_unlock(&source->mutex);
+    if (is_told)
+        return error_set(err, ERROR_CANCELLED, "the handoff was cancelled");
+    return !is_deserted ||
+           error_set(err, ERROR_UNREACHABLE, "the destination abandoned the handoff");
+}
+
 /* -- the connection; the guest runs and nobody waits */
 
 static bool connect_once(struct handoff_source *source, struct link_stream **stream,
@@ -48,16 +60,15 @@ static bool connect_stream(struct handoff_source *source, struct error *err)
                         err->code == ERROR_NOT_FOUND;
         if (!may_help || clock_monotonic_ms() >= deadline)
             return error_prefix(err, "memory stream");
-        if (is_cancelled(source))
-            return error_set(err, ERROR_CANCELLED, "the handoff was cancelled");
+        if (!is_wanted(source, err))
+            return false;
         clock_sleep_ms(CONNECT_INTERVAL_MS);
     }
     struct outgoing *outgoing = outgoing_start(stream);
     pthread_mutex_lock(&source->mutex);
     source->outgoing = outgoing;
-    bool is_told = source->is_cancelled;
     pthread_mutex_unlock(&source->mutex);
-    return !is_told || error_set(err, ERROR_CANCELLED, "the handoff was cancelled");
+    return is_wanted(source, err); /* what came before this is seen here, later it fails outgoing */
 }
 
 void source_close_stream(struct handoff_source *source)

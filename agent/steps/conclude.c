@@ -1,4 +1,4 @@
-/* Step conclude: a released source learns the destination's verdict through the coordinator. */
+/* Step conclude: the source learns the destination's verdict through the coordinator. */
 #include "agent/steps/handlers.h"
 
 #include "base/clock.h"
@@ -21,19 +21,25 @@ static bool settle(struct step_environment *environment, const struct handoff_re
                                             environment->handoff.hypervisor, record.domain, err));
 }
 
+static bool tell_running(const struct step_environment *environment,
+                         const struct handoff_record *record, enum handoff_verdict verdict)
+{
+    struct handoff_source *source =
+        registry_borrow(environment->registry, record->migration, SLOT_HANDOFF_SOURCE);
+    if (!source)
+        return false;
+    handoff_source_conclude(source, record->epoch, verdict);
+    registry_return(environment->registry, record->migration, SLOT_HANDOFF_SOURCE);
+    return true;
+}
+
 static bool tell(struct step_run *run, const struct handoff_record *record,
                  enum handoff_verdict verdict, struct error *err)
 {
     struct step_environment *environment = step_run_environment(run);
-    struct handoff_source *source =
-        registry_borrow(environment->registry, record->migration, SLOT_HANDOFF_SOURCE);
-    if (source) {
-        handoff_source_conclude(source, record->epoch, verdict);
-        registry_return(environment->registry, record->migration, SLOT_HANDOFF_SOURCE);
-        return true;
-    }
-    if (step_run_has_others(run, STEP_BIT(HANDOFF)))
-        return true; /* it begins or ends just now */
+    if (tell_running(environment, record, verdict) ||
+        step_run_has_others(run, STEP_BIT(HANDOFF)))
+        return true; /* or it begins or ends just now */
     return settle(environment, record, verdict, err);
 }
 
@@ -58,6 +64,8 @@ bool step_conclude_source(struct step_run *run, const struct step *step,
     int64_t deadline = clock_monotonic_ms() + CONCLUDE_LIMIT_MS;
     struct handoff_record record;
     while (step_source_record(environment, &step->spec, &record, err)) {
+        if (record.state == HANDOFF_STREAMING)
+            tell_running(environment, &record, verdict);
         if (record.state != HANDOFF_RELEASED)
             return check_decided(&record, verdict, err) &&
                    step_run_join_others(run, STEP_BIT(HANDOFF), NULL, NULL, err);
