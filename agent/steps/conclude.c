@@ -37,8 +37,7 @@ static bool tell(struct step_run *run, const struct handoff_record *record,
                  enum handoff_verdict verdict, struct error *err)
 {
     struct step_environment *environment = step_run_environment(run);
-    if (tell_running(environment, record, verdict) ||
-        step_run_has_others(run, STEP_BIT(HANDOFF)))
+    if (tell_running(environment, record, verdict) || step_run_has_others(run, STEP_BIT(HANDOFF)))
         return true; /* or it begins or ends just now */
     return settle(environment, record, verdict, err);
 }
