@@ -104,7 +104,7 @@ def main():
                 target.write(source.read(16 * MIB))
         cluster.up()
         guest = cluster.boot("a1", "bench", [("raw", options.mib)], memory_mib=256, prefilled=data,
-                             base=0)
+                             base=0, rate=0)
         ends = ["a1", "b1"]
         time.sleep(2)
         window = Window(guest)

@@ -84,13 +84,11 @@ class Host:
         os.truncate(data, DATA_DISK_BYTES)
 
     def _command(self, images, choice, cpu, serves_storage):
-        # maxcpus: emulated_vcpus() of the qemu driver says why
         linux = f"lab.number={self.number} lab.storage={int(serves_storage)}"
         xen = f"loglvl=warning guest_loglvl=warning dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M"
         command = ["qemu-system-x86_64", "-name", self.name, "-machine", "q35", "-accel",
-                   choice.accel, "-cpu", cpu, "-smp", "1,maxcpus=2", "-m", str(MEMORY_MIB),
-                   "-nodefaults", "-no-user-config", "-display", "none",
-                   "-pidfile", self.folder / "qemu.pid",
+                   choice.accel, "-cpu", cpu, "-smp", "1", "-m", str(MEMORY_MIB), "-nodefaults",
+                   "-no-user-config", "-display", "none", "-pidfile", self.folder / "qemu.pid",
                    *accelerator.hypervisor_options(images, xen, linux),
                    "-chardev", f"socket,id=console,path={self.folder}/console.sock,server=on,"
                    f"wait=off,logfile={self.console}", "-serial", "chardev:console",

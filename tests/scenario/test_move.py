@@ -53,7 +53,7 @@ def move_and_compare(cluster, guest, source, destination, formats=None):
 
 @pytest.mark.parametrize("iothread", [False, True], ids=["main-loop", "iothread"])
 def test_nine_format_pairs_are_identical_at_the_pause(cluster, name, iothread):
-    guest = cluster.boot("a1", name, [(f, 48) for f in FORMATS], iothread=iothread)
+    guest = cluster.boot("a1", name, [(f, 48) for f in FORMATS], iothread=iothread, rate=0)
     guest.discards(True)
     formats = dict(zip(("vda", "vdb", "vdc"), FORMATS))
     seen = {}
@@ -67,7 +67,7 @@ def test_nine_format_pairs_are_identical_at_the_pause(cluster, name, iothread):
 
 
 def test_a_suspended_move_sends_the_memory_in_the_pause(cluster, name):
-    guest = cluster.boot("a1", name, [("raw", 32), ("qcow2", 32)])
+    guest = cluster.boot("a1", name, [("raw", 32), ("qcow2", 32)], rate=0)
     agent = cluster.agents["a1"]
     agent.set_failpoint("handoff.suspended", "wait")
     migration = cluster.migrate(name, "a1", "b1", mode="suspend")
@@ -87,7 +87,7 @@ def test_a_suspended_move_sends_the_memory_in_the_pause(cluster, name):
 
 
 def test_twenty_rounds_in_a_row(cluster, name):
-    guest = cluster.boot("a1", name, [(f, 32) for f in FORMATS])
+    guest = cluster.boot("a1", name, [(f, 32) for f in FORMATS], rate=0)
     guest.discards(True)
     ends = ["a1", "b1"]
     for _ in range(ROUNDS):

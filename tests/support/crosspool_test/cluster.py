@@ -174,9 +174,10 @@ class Cluster(Migrations):
 
     # ---- guests
     def boot(self, host, name, disks, memory_mib=128, iothread=False, prefilled=None,
-             is_full=False, **options):
+             is_full=False, rate=100, **options):
         """disks: list of (format, MiB), empty; the first one is a copy of the raw file `prefilled`,
-        or random from end to end with `is_full`. Options of the guest as in tests/guest/README.md.
+        or random from end to end with `is_full`. rate: writes a second of each writer, 0 without a
+        limit, which takes a whole processor. Options of the guest as in tests/guest/README.md.
         Returns the Guest, which writes to all its disks, when the coordinator lists it as running."""
         agent = self.agents[host]
         number = 10 + len(self.guests)
@@ -194,7 +195,8 @@ class Cluster(Migrations):
             "uuid": domain, "name": name, "memory_bytes": memory_mib * MIB, "vcpus": 1,
             "kernel": str(self.guest_files / "vmlinuz"),
             "initrd": str(self.guest_files / "initrd"),
-            "cmdline": Guest.command_line(address=self.network.address(number), **options),
+            "cmdline": Guest.command_line(address=self.network.address(number), rate=rate,
+                                          **options),
             "disks": devices,
             "vifs": [{"mac": f"52:54:00:00:00:{number:02x}", "bridge": self.network.bridge(host)}],
             "console": "console.sock", "tick": "tick.sock",
