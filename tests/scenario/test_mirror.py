@@ -254,7 +254,8 @@ def test_destination_that_fills_up_under_the_mirror_is_said(small_disk):
 
 @pytest.mark.parametrize("form", ["raw", "qcow2"])
 def test_restarted_source_goes_on_where_it_was(form):
-    with MirrorBench([(form, 128, "raw")], bandwidth=10 * MIB, rate=50) as bench:
+    # what the last flushes, one in 2 s, had not reached is copied again
+    with MirrorBench([(form, 128, "raw")], bandwidth=5 * MIB, rate=50) as bench:
         bench.start()
         bench.source.send("run")
         bench.wait_copied(0.6)
