@@ -82,20 +82,28 @@ static bool start_http(struct coordinator *coordinator, struct error *err)
     return true;
 }
 
-static bool start(struct coordinator *coordinator, struct error *err)
+static bool listen_notifications(struct coordinator *coordinator, struct error *err)
 {
     static const char *const channels[] = {"host_steps", NULL};
+    if (!db_listener_open(&coordinator->listener, coordinator->config->database, channels,
+                          on_notification, coordinator, err))
+        return false;
+    db_listener_skip(coordinator->listener, coordinator->pool);
+    return true;
+}
+
+static bool start(struct coordinator *coordinator, struct error *err)
+{
     const struct coordinator_config *config = coordinator->config;
     const struct scheduler_config scheduling = {.host_lost_after_s = config->host_lost_after_s};
     return ca_load(&coordinator->ca, config->state_directory, err) &&
            db_pool_open(&coordinator->pool, config->database,
                         HTTP_CONNECTIONS(THREADS) + SCHEDULER_CONNECTIONS, err) &&
            migrate(coordinator, err) &&
+           db_pool_notify_start(coordinator->pool, on_notification, coordinator, err) &&
            scheduler_start(&coordinator->scheduler, coordinator->pool, &scheduling, wake_host,
                            coordinator, err) &&
-           start_http(coordinator, err) &&
-           db_listener_open(&coordinator->listener, config->database, channels, on_notification,
-                            coordinator, err);
+           start_http(coordinator, err) && listen_notifications(coordinator, err);
 }
 
 /* Who wakes ends before what is woken; the pool goes last. */

@@ -22,6 +22,12 @@ void db_give(struct db *db);
 
 bool db_begin(struct db *db, struct error *err) must_check;
 bool db_commit(struct db *db, struct error *err) must_check;
+/* Wakes whoever waits for `channel`, once the open transaction has committed (outside of one: at
+ * once): in this process by the function of db_pool_notify_start, then in all others by NOTIFY,
+ * many wake-ups in one. Only that: a crash may lose it, and whoever is woken looks for himself. A
+ * pool without db_pool_notify_start wakes nobody. */
+enum { DB_CHANNEL_SIZE = 32, DB_PAYLOAD_SIZE = 64 };
+void db_notify(struct db *db, const char *channel, const char *payload);
 void db_rollback(struct db *db);
 
 /* A parameter is text in PostgreSQL's own syntax, or NULL. Build the array with these. */
@@ -66,10 +72,31 @@ bool db_migrate(struct db *db, const char *directory, int *applied, struct error
 /* The version the database has now; 0 before the first migration. */
 bool db_schema_version(struct db *db, int *version, struct error *err) must_check;
 
+typedef void db_on_wake(void *context, const char *channel, const char *payload);
+/* From now on what is committed through this pool wakes; `on_wake` must not block. */
+bool db_pool_notify_start(struct db_pool *pool, db_on_wake *on_wake, void *context,
+                          struct error *err) must_check;
+/* `on_wake` is not called any more; no connection of the pool may be in use. */
+void db_pool_notify_stop(struct db_pool *pool);
+
+/* For metrics. */
+struct db_pool_stats {
+    int places, connected, taken;
+    uint64_t notices, notify_statements; /* wake-ups sent, and in how many statements */
+};
+void db_pool_stats(struct db_pool *pool, struct db_pool_stats *stats);
+
 /* LISTEN on a connection of its own, on a thread of its own; `on_wake` gets channel and payload.
  * Reconnects by itself, then calls on_wake(channel, "") because something may have been missed. */
 struct db_listener;
-typedef void db_on_wake(void *context, const char *channel, const char *payload);
 bool db_listener_open(struct db_listener **out, const char *conninfo, const char *const channels[],
                       db_on_wake *on_wake, void *context, struct error *err) must_check;
+/* What this pool sent itself is not heard again: it has woken already. */
+void db_listener_skip(struct db_listener *listener, struct db_pool *pool);
+struct db_listener_stats {
+    bool is_listening;
+    uint64_t heard;  /* notifications */
+    uint64_t losses; /* of the connection */
+};
+void db_listener_stats(struct db_listener *listener, struct db_listener_stats *stats);
 void db_listener_close(struct db_listener *listener);

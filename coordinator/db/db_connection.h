@@ -1,7 +1,7 @@
 /* One connection, inside coordinator/db only. */
 #pragma once
 
-#include "coordinator/db/db.h"
+#include "coordinator/db/db_notice.h"
 
 #include <libpq-fe.h>
 
@@ -15,8 +15,9 @@ struct db {
     struct db_pool *pool; /* NULL outside a pool */
     PGconn *connection;   /* NULL: not connected, or lost */
     bool is_taken;
-    int64_t used_at_ms; /* monotonic, when it was given back */
-    int timeout_ms;     /* longest wait for an answer */
+    int64_t used_at_ms;        /* monotonic, when it was given back */
+    int timeout_ms;            /* longest wait for an answer */
+    struct db_notices notices; /* of the open transaction */
 };
 
 /* Connects and sets the session up. On failure nothing is left open. */
@@ -28,6 +29,8 @@ void db_disconnect(struct db *db);
 bool db_answer(struct db *db, PGresult **result, struct error *err) must_check;
 /* One or more statements without parameters. */
 bool db_execute(struct db *db, const char *sql, struct error *err) must_check;
+
+struct db_notifier *db_pool_notifier(struct db_pool *pool);
 
 /* The first line of libpq's message, without "FATAL:" noise lines below it. */
 void db_first_line(const char *message, char *out, size_t size);

@@ -2,13 +2,14 @@
  * once, since something may have been missed. */
 #include "coordinator/db/db_connection.h"
 
-#include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/memory.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,11 +31,14 @@ struct db_listener {
     db_on_wake *on_wake;
     void *context;
     int stop_fd;
+    _Atomic(struct db_pool *) own; /* whose notifications are not heard; NULL = none */
+    _Atomic bool is_listening;
+    _Atomic uint64_t heard, losses;
 };
 
 static bool listen_all(struct db_listener *listener, struct error *err)
 {
-    if (!db_connect(&listener->db, listener->conninfo, err))
+    if (!failpoint("database.listen", err) || !db_connect(&listener->db, listener->conninfo, err))
         return false;
     for (size_t i = 0; i < listener->channel_count; i++) {
         const char *channel = listener->channels[i];
@@ -48,14 +52,18 @@ static bool listen_all(struct db_listener *listener, struct error *err)
             return false;
         }
     }
+    atomic_store(&listener->is_listening, true);
     return true;
 }
 
 static void deliver(struct db_listener *listener)
 {
+    int own = db_notifier_backend(db_pool_notifier(atomic_load(&listener->own)));
     PGnotify *notify;
     while ((notify = PQnotifies(listener->db.connection)) != NULL) {
-        listener->on_wake(listener->context, notify->relname, notify->extra);
+        atomic_fetch_add(&listener->heard, 1);
+        if (notify->be_pid != own)
+            listener->on_wake(listener->context, notify->relname, notify->extra);
         PQfreemem(notify);
     }
 }
@@ -100,6 +108,8 @@ static bool reconnect(struct db_listener *listener)
     int wait_ms = RETRY_MIN_MS;
     struct error err;
     db_disconnect(&listener->db);
+    atomic_store(&listener->is_listening, false);
+    atomic_fetch_add(&listener->losses, 1);
     while (!listen_all(listener, &err)) {
         log_debug("listening for notifications: %s", err.text);
         if (wait_stop(listener, wait_ms, NULL))
@@ -164,6 +174,18 @@ bool db_listener_open(struct db_listener **out, const char *conninfo, const char
     }
     *out = listener;
     return true;
+}
+
+void db_listener_skip(struct db_listener *listener, struct db_pool *pool)
+{
+    atomic_store(&listener->own, pool);
+}
+
+void db_listener_stats(struct db_listener *listener, struct db_listener_stats *stats)
+{
+    *stats = (struct db_listener_stats){.is_listening = atomic_load(&listener->is_listening),
+                                        .heard = atomic_load(&listener->heard),
+                                        .losses = atomic_load(&listener->losses)};
 }
 
 void db_listener_close(struct db_listener *listener)

@@ -139,6 +139,8 @@ bool db_commit(struct db *db, struct error *err)
     /* PostgreSQL answers COMMIT of a failed transaction with success and ROLLBACK */
     bool is_committed = strcmp(PQcmdStatus(result), "COMMIT") == 0;
     PQclear(result);
+    if (is_committed)
+        db_notifier_publish(db_pool_notifier(db->pool), &db->notices);
     return is_committed || error_set(err, ERROR_INTERNAL,
                                      "database: a failed transaction was committed by mistake; "
                                      "it was rolled back");
@@ -147,8 +149,18 @@ bool db_commit(struct db *db, struct error *err)
 void db_rollback(struct db *db)
 {
     struct error ignored;
+    db_notices_clear(&db->notices);
     if (db->connection && !db_execute(db, "ROLLBACK", &ignored) && db->connection)
         db_disconnect(db); /* closing it rolls back for certain */
+}
+
+void db_notify(struct db *db, const char *channel, const char *payload)
+{
+    if (!db->connection)
+        return; /* its transaction is lost, too */
+    db_notices_add(&db->notices, channel, payload);
+    if (PQtransactionStatus(db->connection) == PQTRANS_IDLE)
+        db_notifier_publish(db_pool_notifier(db->pool), &db->notices);
 }
 
 struct db_text db_int(int64_t value)

@@ -3,6 +3,7 @@
 #include "coordinator/scheduler/transition.h"
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "coordinator/store/step_store.h"
 
@@ -13,7 +14,8 @@ enum { TRANSACTION_ATTEMPTS = 5 };
 bool transaction_run(struct db *db, transaction_work *work, void *context, struct error *err)
 {
     for (int attempt = 1;; attempt++) {
-        if (db_begin(db, err) && work(db, context, err) && db_commit(db, err))
+        if (db_begin(db, err) && work(db, context, err) && failpoint("transaction.commit", err) &&
+            db_commit(db, err) && failpoint("transaction.committed", err))
             return true;
         db_rollback(db);
         if (err->code != ERROR_TIMEOUT || attempt == TRANSACTION_ATTEMPTS)

@@ -11,12 +11,10 @@
 
 enum { POLL_STEPS = 64 }; /* in one answer; the rest comes with the next poll */
 
-/* NOTIFY only wakes parked polls; it is sent with the commit. */
-static const char sql_wake[] = "SELECT pg_notify('host_steps', $1)";
-
-static bool wake(struct db *db, const char *host, struct error *err)
+/* Only wakes parked polls, with the commit. */
+static void wake(struct db *db, const char *host)
 {
-    return db_query(db, sql_wake, DB_PARAMS(host), NULL, err);
+    db_notify(db, "host_steps", host);
 }
 
 static bool has_epoch(enum step_kind kind)
@@ -42,11 +40,11 @@ bool step_store_insert(struct db *db, const struct migration_row *migration,
     struct db_text epoch = db_int(has_epoch(made->kind) ? migration->epoch : 0);
     struct db_text attempt = db_int(made->attempt);
     struct db_text delay = db_int(made->delay_s);
+    wake(db, host);
     return db_query(db, sql_insert,
                     DB_PARAMS(id, migration->id, host, step_kind_names[made->kind], epoch.text,
                               handoff_verdict_names[made->verdict], attempt.text, delay.text),
-                    NULL, err) &&
-           wake(db, host, err);
+                    NULL, err);
 }
 
 static const char sql_find[] =
@@ -93,8 +91,9 @@ static const char sql_supersede[] = "UPDATE step SET state = 'superseded', ended
 
 bool step_store_supersede(struct db *db, const struct migration_row *migration, struct error *err)
 {
-    return db_query(db, sql_supersede, DB_PARAMS(migration->id), NULL, err) &&
-           wake(db, migration->source_host, err) && wake(db, migration->destination_host, err);
+    wake(db, migration->source_host);
+    wake(db, migration->destination_host);
+    return db_query(db, sql_supersede, DB_PARAMS(migration->id), NULL, err);
 }
 
 static const char sql_ask_cancel[] =
@@ -104,9 +103,8 @@ static const char sql_ask_cancel[] =
 bool step_store_ask_cancel(struct db *db, const struct migration_row *migration,
                            enum step_kind kind, struct error *err)
 {
-    return db_query(db, sql_ask_cancel, DB_PARAMS(migration->id, step_kind_names[kind]), NULL,
-                    err) &&
-           wake(db, host_of(migration, kind), err);
+    wake(db, host_of(migration, kind));
+    return db_query(db, sql_ask_cancel, DB_PARAMS(migration->id, step_kind_names[kind]), NULL, err);
 }
 
 static const char sql_aborted[] =
@@ -261,7 +259,8 @@ bool step_store_poll(struct db *db, const char *host, const struct agent_poll *p
 }
 
 static const char sql_due_hosts[] =
-    "SELECT DISTINCT host_id FROM step WHERE state = 'queued' AND not_before <= now()";
+    "SELECT DISTINCT host_id FROM step WHERE state IN ('queued', 'running')"
+    " AND (state = 'queued' OR is_cancel_requested) AND not_before <= now()";
 
 bool step_store_due_hosts(struct db *db, struct db_rows **rows, struct error *err)
 {
