@@ -1,6 +1,7 @@
 /* `run`: starts the parts in order, waits for a signal, stops them in reverse. */
 #include "coordinator/commands.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "coordinator/api/api.h"
 #include "coordinator/db/db.h"
@@ -75,6 +76,7 @@ static bool start_http(struct coordinator *coordinator, struct error *err)
     coordinator->api.ca = &coordinator->ca;
     coordinator->api.config = config;
     coordinator->api.pool = coordinator->pool;
+    coordinator->api.started_at_s = clock_wall_s();
     if (!http_start(&coordinator->api.http, &http, api_routes, api_route_count, &coordinator->api,
                     coordinator->pool, err))
         return false;
@@ -89,6 +91,7 @@ static bool listen_notifications(struct coordinator *coordinator, struct error *
                           on_notification, coordinator, err))
         return false;
     db_listener_skip(coordinator->listener, coordinator->pool);
+    atomic_store(&coordinator->api.listener, coordinator->listener);
     return true;
 }
 

@@ -12,8 +12,10 @@ struct api_context {
     struct http_server *http; /* set once the server runs */
     const struct ca *ca;
     const struct coordinator_config *config;
-    struct db_pool *pool; /* for open routes, which get no connection */
-    int schema_version;   /* of the database when this program migrated it */
+    struct db_pool *pool;                   /* for open routes, which get no connection */
+    _Atomic(struct db_listener *) listener; /* NULL until it listens */
+    int schema_version;                     /* of the database when this program migrated it */
+    int64_t started_at_s;                   /* Unix time */
 };
 
 /* A connection for an open route. ERROR_UNREACHABLE says no more than that the database is not

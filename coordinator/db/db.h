@@ -51,7 +51,8 @@ int db_count(const struct db_rows *rows);        /* rows returned */
 int64_t db_affected(const struct db_rows *rows); /* rows changed */
 /* By column name (an unknown name is a programmer's error: assert). NULL for SQL NULL; borrowed. */
 const char *db_value(const struct db_rows *rows, int row, const char *column);
-int64_t db_value_int(const struct db_rows *rows, int row, const char *column); /* 0 for NULL */
+int64_t db_value_int(const struct db_rows *rows, int row, const char *column);   /* 0 for NULL */
+double db_value_double(const struct db_rows *rows, int row, const char *column); /* 0 for NULL */
 bool db_value_bool(const struct db_rows *rows, int row, const char *column);
 void db_rows_free(struct db_rows *rows);
 static inline void cleanup_db_rows(struct db_rows **rows)

@@ -200,6 +200,12 @@ int64_t db_value_int(const struct db_rows *rows, int row, const char *column)
     return value ? strtoll(value, NULL, 10) : 0;
 }
 
+double db_value_double(const struct db_rows *rows, int row, const char *column)
+{
+    const char *value = db_value(rows, row, column);
+    return value ? strtod(value, NULL) : 0;
+}
+
 bool db_value_bool(const struct db_rows *rows, int row, const char *column)
 {
     const char *value = db_value(rows, row, column);

@@ -119,7 +119,9 @@ static struct http_exchange *exchange_new(const struct http_listener *listener,
     exchange->path = memory_copy_text(path);
     exchange->started_us = clock_monotonic_us();
     choose_id(exchange);
+    traceparent_continue(header(connection, "traceparent"), exchange->traceparent);
     exchange->request.id = exchange->id;
+    exchange->request.traceparent = exchange->traceparent;
     exchange->request.method = exchange->method;
     exchange->request.path = exchange->path;
     exchange->request.connection = exchange;
@@ -179,12 +181,14 @@ static void log_access(const struct http_exchange *exchange)
     const struct http_request *request = &exchange->request;
     log_context_request(exchange->id);
     log_context_host(request->host[0] ? request->host : NULL);
+    log_context_trace(exchange->traceparent);
     log_write(is_routine(exchange) ? LOG_DEBUG : LOG_INFO, "%s %.200s %d %lld us%s%s",
               exchange->method, exchange->path, exchange->answer.status,
               (long long)(clock_monotonic_us() - exchange->started_us),
               request->token_name[0] ? " token " : "", request->token_name);
     log_context_request(NULL);
     log_context_host(NULL);
+    log_context_trace(NULL);
 }
 
 static enum MHD_Result send_answer(struct http_exchange *exchange)

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/buffer.h"
+#include "base/traceparent.h"
 #include "coordinator/http/http.h"
 
 #include <gnutls/gnutls.h>
@@ -29,6 +30,7 @@ struct http_exchange {
     const struct http_route *route; /* NULL: none fits */
     struct http_request request;
     char id[65];
+    char traceparent[TRACEPARENT_SIZE];
     char *method, *path;
     char bearer[129];
     char serial[65]; /* of the client certificate */
@@ -66,6 +68,7 @@ struct http_listener {
     struct MHD_Daemon *daemon;
 };
 
+struct http_counts;
 struct http_wakes; /* when which key was woken last */
 
 struct http_server {
@@ -87,7 +90,7 @@ struct http_server {
     int running; /* suspended exchanges */
     int open;    /* exchanges that libmicrohttpd still knows */
     bool is_stopping, is_ended;
-    uint64_t *counts; /* [route_count + 1][HTTP_STATUSES] */
+    struct http_counts *counts; /* [route_count + 1] */
 };
 
 /* Nobody has to say who he is. */

@@ -146,6 +146,20 @@ static bool end(struct db *db, const struct migration_row *row, struct error *er
     return row->state == MIGRATION_SUCCEEDED || migration_store_release_vm(db, row, err);
 }
 
+/* Whoever works on it, the line belongs to the migration and to the trace that created it. */
+static void say_moved(const struct migration_row *row, enum migration_event event,
+                      enum migration_state before)
+{
+    struct log_context context;
+    log_context_get(&context);
+    log_context_migration(row->id);
+    if (row->traceparent[0])
+        log_context_trace(row->traceparent);
+    log_info("migration %s: %s, so %s -> %s", row->id, migration_event_names[event],
+             migration_state_names[before], migration_state_names[row->state]);
+    log_context_set(&context);
+}
+
 bool transition_apply(struct db *db, struct migration_row *row, enum migration_event event,
                       const struct error *why, struct error *err)
 {
@@ -171,8 +185,7 @@ bool transition_apply(struct db *db, struct migration_row *row, enum migration_e
         return false;
     if (next.state == before)
         return true;
-    log_info("migration %s: %s, so %s -> %s", row->id, migration_event_names[event],
-             migration_state_names[before], migration_state_names[next.state]);
+    say_moved(row, event, before);
     return !migration_is_ended(next.state) || end(db, row, err);
 }
 

@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,8 @@ static bool read_row(const struct db_rows *rows, struct migration_row *row, stru
     copy_id(out.requested_host, rows, "requested_host_id");
     out.epoch = db_value_int(rows, 0, "epoch");
     out.is_cancel_requested = db_value_bool(rows, 0, "is_cancel_requested");
+    const char *traceparent = db_value(rows, 0, "traceparent");
+    snprintf(out.traceparent, sizeof out.traceparent, "%s", traceparent ? traceparent : "");
     out.mapping = memory_copy_text(db_value(rows, 0, "mapping"));
     out.spec = memory_copy_text(db_value(rows, 0, "spec"));
     *row = out;
@@ -45,6 +48,7 @@ static bool read_row(const struct db_rows *rows, struct migration_row *row, stru
 #define ROW                                                                                        \
     "SELECT id, vm_id, destination_vm_id, source_host_id, destination_host_id,"                    \
     " destination_pool_id, requested_host_id, state, epoch, is_cancel_requested,"                  \
+    " spec ->> 'traceparent' AS traceparent,"                                                      \
     " mapping::text AS mapping, spec::text AS spec FROM migration WHERE id = $1"
 
 static const char sql_lock[] = ROW " FOR NO KEY UPDATE";

@@ -47,8 +47,7 @@ class Postgres:
 
     def start(self, timeout=60):
         if not self.data.exists():
-            shell.run(*self._command("initdb", "-D", self.data, "-U", self.USER, "-A", "trust",
-                                     "-E", "UTF8", "--locale=C", "--no-sync"), cwd="/")
+            self._make_data()
         self.sockets.mkdir(mode=0o755, exist_ok=True)
         if os.geteuid() == 0:
             shutil.chown(self.sockets, self.USER)
@@ -57,6 +56,10 @@ class Postgres:
             # after a SIGKILL the last backend of the old server has to end first
             assert time.monotonic() < end, f"PostgreSQL did not start:\n{self.log.read_text()}"
             time.sleep(0.2)
+
+    def _make_data(self):
+        shell.run(*self._command("initdb", "-D", self.data, "-U", self.USER, "-A", "trust",
+                                 "-E", "UTF8", "--locale=C", "--no-sync"), cwd="/")
 
     def _start_once(self, end):
         with open(self.log, "ab") as log:
