@@ -9,6 +9,8 @@ from crosspool_test.api import AnyApi
 from crosspool_test.balancer import Balancer
 from crosspool_test.coordinator import Coordinator
 
+# what moves a VM; a source that hears the verdict from the destination first is told to conclude
+ACTS = {"prepare", "transfer", "receive", "handoff", "clean-source", "clean-destination"}
 ENDED = ("succeeded", "failed", "cancelled")
 
 
@@ -114,9 +116,9 @@ class Centre:
         for vm, migration in migrations.items():
             ended = self.wait_state(migration, *ENDED)
             assert ended["state"] == "succeeded", ended
-            kinds = sorted(step["kind"] for step in ended["steps"])
-            assert kinds == ["clean-destination", "clean-source", "handoff", "prepare", "receive",
-                             "transfer"], ended["steps"]
+            kinds = [step["kind"] for step in ended["steps"]]
+            assert len(kinds) == len(set(kinds)), ended["steps"]
+            assert set(kinds) - {"conclude"} == ACTS, ended["steps"]
             assert {step["state"] for step in ended["steps"]} == {"done"}
             assert ended["pause_us"] == source.pause_of(migration)
             objects = self.query(f"SELECT p.name, h.name FROM vm v JOIN pool p ON p.id = v.pool_id"

@@ -82,6 +82,10 @@ class PostgresPair:
         self.databases += 1
         name = f"crosspool{self.databases}"
         self.primary.query(self.primary.conninfo("postgres"), f"CREATE DATABASE {name}")
+        # a standby that has not replayed it yet refuses a client for good, before it says what it is
+        shell.wait_for("the database at the standby", lambda: self.standby.query(
+            self.standby.conninfo("postgres"),
+            f"SELECT count(*) FROM pg_database WHERE datname = '{name}'") == [["1"]], 30)
         return self.conninfo(name)
 
     def conninfo(self, database):
