@@ -2,10 +2,9 @@
 ask about the effects of what they did."""
 import http.client
 import shutil
-import time
 
 from crosspool_test import shell
-from crosspool_test.api import AnyApi
+from crosspool_test.api import AnyApi, Api
 from crosspool_test.balancer import Balancer
 from crosspool_test.coordinator import Coordinator
 
@@ -33,6 +32,9 @@ class Front:
     @property
     def ca_path(self):
         return self.coordinators[0].ca_path
+
+    def api(self, token):
+        return Api(self.url(), self.ca_path, token)
 
 
 class Centre:
@@ -131,10 +133,3 @@ class Centre:
         assert acts == {tuple(step) for step in steps}, "an act and its row do not match"
         assert self.query("SELECT count(*) FROM migration") == [[str(len(migrations))]]
         assert self.api.get("/v1/leftovers")["items"] == []
-
-
-def eventually(look, timeout=20):
-    end = time.monotonic() + timeout
-    while not look() and time.monotonic() < end:
-        time.sleep(0.05)
-    return look()
