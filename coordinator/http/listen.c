@@ -14,11 +14,12 @@
 enum {
     IO_THREADS = 2, /* of each port; they only read and write */
     HEADER_MEMORY = 32 << 10,
+    AGENT_HEADER_MEMORY = 8 << 10, /* of agents, whose headers are few */
     IDLE_TIMEOUT_S = 60,
     API_CONNECTIONS = 1024,
     API_CONNECTIONS_PER_ADDRESS = 512,
-    AGENT_CONNECTIONS = 4096,
-    BACKLOG = 512,
+    AGENT_CONNECTIONS = 24576, /* each agent polls on one and reports on another */
+    BACKLOG = 4096,
 };
 
 static const char *const priorities[HTTP_PORTS] = {
@@ -83,7 +84,8 @@ static struct MHD_Daemon *start_daemon(struct http_listener *listener,
         MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_THREAD_POOL_SIZE, (unsigned int)IO_THREADS,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned int)(is_agent ? AGENT_CONNECTIONS : API_CONNECTIONS),
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_MEMORY,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)(is_agent ? AGENT_HEADER_MEMORY : HEADER_MEMORY),
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE_TIMEOUT_S,
         MHD_OPTION_NOTIFY_COMPLETED, &http_on_completed, listener,
         MHD_OPTION_HTTPS_MEM_KEY, config->server_key,

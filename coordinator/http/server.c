@@ -15,7 +15,6 @@ static void server_free(struct http_server *server)
     pthread_cond_destroy(&server->timer_changed);
     pthread_cond_destroy(&server->became_idle);
     pthread_mutex_destroy(&server->lock);
-    free(server->wakes);
     free(server->counts);
     free(server);
 }

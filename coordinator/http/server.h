@@ -45,6 +45,7 @@ struct http_exchange {
     int64_t park_until_ms; /* 0: not parked yet */
     bool is_last_call;
     uint64_t generation; /* of wakes, before the handler looked */
+    size_t heap_index;   /* while it is parked */
     struct http_exchange *next, *previous;
 };
 
@@ -69,7 +70,7 @@ struct http_listener {
 };
 
 struct http_counts;
-struct http_wakes; /* when which key was woken last */
+struct http_wakes; /* what is parked, and when which key was woken last */
 
 struct http_server {
     const struct http_route *routes;
@@ -81,7 +82,6 @@ struct http_server {
 
     pthread_mutex_t lock; /* guards everything below */
     struct http_lane lanes[LANES];
-    struct http_list parked;
     struct http_wakes *wakes;
     pthread_t timer;
     bool has_timer;
