@@ -23,6 +23,7 @@ class Postgres:
     """fsync is off: the tests kill processes, not the machine."""
 
     USER = "postgres"
+    FSYNC = "off"
 
     def __init__(self, directory, sockets=None):
         self.binaries = _binaries()
@@ -65,7 +66,7 @@ class Postgres:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 self._command("postgres", "-D", self.data, "-k", self.sockets,
-                              "-c", "listen_addresses=", "-c", "fsync=off",
+                              "-c", "listen_addresses=", "-c", f"fsync={self.FSYNC}",
                               "-c", "max_connections=200", "-c", "shared_buffers=32MB",
                               # nothing of it in /dev/shm, where a SIGKILL would leave it
                               "-c", "dynamic_shared_memory_type=mmap"),
