@@ -75,17 +75,16 @@ class Centre:
 
     # ---- migrations
     def create(self, vm, source, destination):
-        """The id of a migration that was acknowledged. A call whose answer was lost may have made
-        one: then the VM has it already."""
+        """The id of the one migration of this VM. A call whose answer was lost may have made it:
+        then the repeated one is refused, because the VM is under way or gone already."""
         body = {"vm": vm, "destination": {"pool": destination.pool, "host": destination.name},
                 "mapping": {"networks": {source.network: destination.network},
                             "srs": {source.sr["name"]: destination.sr["name"]}}}
         answer = self.api.request("POST", "/v1/migrations", body)
         if answer.status == 202:
             return answer.json()["id"]
-        found = self.query("SELECT id FROM migration WHERE ended_at IS NULL"
-                           f" AND name = '{vm}'")
-        assert answer.status == 409 and found, f"{answer.status}: {answer.text}"
+        found = self.query(f"SELECT id FROM migration WHERE name = '{vm}'")
+        assert answer.status in (404, 409) and len(found) == 1, f"{answer.status}: {answer.text}"
         return found[0][0]
 
     def show(self, migration):

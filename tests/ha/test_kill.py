@@ -90,8 +90,8 @@ def test_killed_at_random_with_a_failover_in_between(centre, way):
             coordinator.start()
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    migrations = {vm: centre.create(vm, a1, b1) for vm in vms}
     try:
+        migrations = {vm: centre.create(vm, a1, b1) for vm in vms}
         for migration in migrations.values():
             centre.wait_state(migration, "succeeded", timeout=120)
     finally:
