@@ -36,9 +36,12 @@ struct db_notifier {
 /* What is lost with a crash is only a wake-up, so its commit waits for no disk and no standby. */
 static bool connect_notifier(struct db_notifier *notifier, struct error *err)
 {
-    if (!db_connect(&notifier->db, notifier->conninfo, err) ||
-        !db_execute(&notifier->db, "SET synchronous_commit = off", err))
+    if (!db_connect(&notifier->db, notifier->conninfo, err))
         return false;
+    if (!db_execute(&notifier->db, "SET synchronous_commit = off", err)) {
+        db_disconnect(&notifier->db);
+        return false;
+    }
     atomic_store(&notifier->backend, PQbackendPID(notifier->db.connection));
     return true;
 }
