@@ -89,17 +89,16 @@ def test_a_result_that_comes_twice_counts_once(admin, hosts):
 
 
 def test_metrics_tell_what_waits(coordinator, admin, hosts):
-    admin.post("/v1/migrations", BODY)
+    a1, _ = hosts
+    vms = ["g1"] + [a1.add_vm(f"x{number}")["name"] for number in range(4)]
+    a1.report()
+    for vm in vms:  # one more than a host takes part in
+        admin.post("/v1/migrations", {**BODY, "vm": vm})
     coordinator.query("UPDATE step SET not_before = now() - interval '100 s'")
+    coordinator.query("UPDATE migration SET created_at = now() - interval '50 s'")
     found = samples(admin.get("/metrics"))
-    assert ('kind="prepare",state="queued"', 1) in found["crosspool_steps"]
+    assert ('kind="prepare",state="queued"', 4) in found["crosspool_steps"]
     assert 99 < found["crosspool_step_oldest_undelivered_seconds"][0][1] < 160
-    assert found["crosspool_queue_length"] == [("", 0)]
-    coordinator.query("UPDATE migration SET state = 'queued',"
-                      " created_at = now() - interval '50 s'; DELETE FROM step")
-    hosts[1].inventory["srs"] = []  # so that it stays queued
-    hosts[1].report()
-    found = samples(admin.get("/metrics"))
     assert found["crosspool_queue_length"] == [("", 1)]
     assert 49 < found["crosspool_queue_oldest_seconds"][0][1] < 110
 
