@@ -247,6 +247,10 @@ static const char *whole_body(const struct call *call, int *status)
 static void take_answer(struct call *call, int status, const char *body)
 {
     call->is_waiting = false;
+    if (status == 503 && call->role == ROLE_POLL) { /* as agents do: again */
+        send_poll(call->host);
+        return;
+    }
     CHECK(status < 300, "%s was answered %d: %.300s",
           call->role == ROLE_POLL ? "a poll" : "a report", status, body);
     if (call->role == ROLE_REPORT) {
