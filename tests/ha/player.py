@@ -14,6 +14,9 @@ class Player(FakeHost):
         super().__init__(endpoints[0], centre.api, centre.directory / name, pool, name)
         self.pool = pool
         self.network = self.inventory["networks"][0]["name"]
+        # room for everything that a test moves at once
+        self.inventory.update(memory_bytes=1 << 40, memory_free_bytes=1 << 40)
+        self.sr.update(size_bytes=1 << 44, free_bytes=1 << 44)
         self.api = AnyApi([self.identity.api(endpoint, timeout=40) for endpoint in endpoints])
         self.acts = []  # (kind, migration), one for each step that was done
         self.journal = {}  # step id: its result
