@@ -128,6 +128,13 @@ static void add_statements(struct metrics_page *page, const struct api_context *
     metrics_count(page, "crosspool_sql_statements_total", "", db_statements_total());
 }
 
+static void add_channel(void *context, const char *channel, uint64_t count)
+{
+    char labels[LABELS_SIZE];
+    snprintf(labels, sizeof labels, "channel=\"%s\"", channel);
+    metrics_count(context, "crosspool_notifications_total", labels, count);
+}
+
 static void add_listener(struct metrics_page *page, const struct api_context *api)
 {
     struct db_listener_stats stats = {0};
@@ -141,8 +148,9 @@ static void add_listener(struct metrics_page *page, const struct api_context *ap
                  "How often the listening connection was lost.");
     metrics_count(page, "crosspool_listener_losses_total", "", stats.losses);
     metrics_head(page, "crosspool_notifications_total", "counter",
-                 "Wake-ups heard, this process' own included.");
-    metrics_count(page, "crosspool_notifications_total", "", stats.heard);
+                 "Notifications heard, this process' own included, by channel.");
+    if (listener)
+        db_listener_each_channel(listener, add_channel, page);
 }
 
 static void add_database(struct metrics_page *page, const struct api_context *api)

@@ -123,10 +123,12 @@ bool db_listener_open(struct db_listener **out, const char *conninfo,
                       const struct db_listening *listening, struct error *err) must_check;
 struct db_listener_stats {
     bool is_listening;
-    uint64_t heard;  /* notifications, without its own beats */
     uint64_t losses; /* of the connection */
 };
 void db_listener_stats(struct db_listener *listener, struct db_listener_stats *stats);
+/* Notifications of each channel since it was opened. */
+typedef void db_heard_visit(void *context, const char *channel, uint64_t count);
+void db_listener_each_channel(struct db_listener *listener, db_heard_visit *visit, void *context);
 /* It hears no more; its figures can still be asked for. NULL is fine. */
 void db_listener_stop(struct db_listener *listener);
 /* Stops it if need be. NULL is fine. */

@@ -33,13 +33,14 @@ struct db_listener {
     struct db db;
     char *conninfo;
     char **channels;
-    size_t channel_count; /* of `listening`; the beat's own channel comes behind them */
+    _Atomic uint64_t *heard; /* of each channel */
+    size_t channel_count;    /* of `listening`; the beat's own channel comes behind them */
     char beat[UUID_SIZE + 5];
     struct db_listening listening;
     int stop_fd;
     bool is_stopped; /* the thread has ended */
     _Atomic bool is_listening;
-    _Atomic uint64_t heard, losses;
+    _Atomic uint64_t losses;
 };
 
 static bool listen_to(struct db *db, const char *channel, struct error *err)
@@ -86,7 +87,8 @@ static void tell(struct db_listener *listener, const PGnotify *notify)
         tell_heard(listener, strtoll(notify->extra, NULL, 10));
         return;
     }
-    atomic_fetch_add(&listener->heard, 1);
+    for (size_t i = 0; i < listener->channel_count; i++)
+        atomic_fetch_add(&listener->heard[i], strcmp(notify->relname, listener->channels[i]) == 0);
     if (notify->be_pid != db_notifier_backend(db_pool_notifier(listener->listening.own)))
         listener->listening.on_wake(listener->listening.context, notify->relname, notify->extra);
 }
@@ -185,6 +187,7 @@ static void listener_free(struct db_listener *listener)
     for (size_t i = 0; i < listener->channel_count; i++)
         free(listener->channels[i]);
     free(listener->channels);
+    free(listener->heard);
     free(listener->conninfo);
     free(listener);
 }
@@ -200,6 +203,7 @@ static struct db_listener *listener_new(const char *conninfo, const struct db_li
     while (channels[listener->channel_count])
         listener->channel_count++;
     listener->channels = memory_array(listener->channel_count + 1, sizeof *listener->channels);
+    listener->heard = memory_array(listener->channel_count + 1, sizeof *listener->heard);
     for (size_t i = 0; i < listener->channel_count; i++)
         listener->channels[i] = memory_copy_text(channels[i]);
     return listener;
@@ -232,8 +236,13 @@ bool db_listener_open(struct db_listener **out, const char *conninfo,
 void db_listener_stats(struct db_listener *listener, struct db_listener_stats *stats)
 {
     *stats = (struct db_listener_stats){.is_listening = atomic_load(&listener->is_listening),
-                                        .heard = atomic_load(&listener->heard),
                                         .losses = atomic_load(&listener->losses)};
+}
+
+void db_listener_each_channel(struct db_listener *listener, db_heard_visit *visit, void *context)
+{
+    for (size_t i = 0; i < listener->channel_count; i++)
+        visit(context, listener->channels[i], atomic_load(&listener->heard[i]));
 }
 
 void db_listener_stop(struct db_listener *listener)

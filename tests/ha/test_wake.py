@@ -9,7 +9,7 @@ from player import Player, make_pair
 
 NOTICES = "crosspool_notices_total"
 STATEMENTS = "crosspool_notify_statements_total"
-HEARD = "crosspool_notifications_total"
+HEARD = 'crosspool_notifications_total{channel="host_steps"}'
 
 
 def cut_listeners(centre):
@@ -17,7 +17,7 @@ def cut_listeners(centre):
     for coordinator in centre.coordinators:
         coordinator.set_failpoint("database.listen", "error the test wants it so")
     centre.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                 " WHERE query LIKE 'LISTEN%' AND pid <> pg_backend_pid()")
+                 " WHERE application_name = 'crosspool-coordinator listener'")
     for coordinator in centre.coordinators:
         shell.wait_for("the listener to be cut", lambda c=coordinator: centre.metric(
             c, "crosspool_listener_up") == 0, 20)
