@@ -12,8 +12,12 @@
 #include "coordinator/store/step_store.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
-enum { RETRY_LONGEST_S = 60 };
+enum {
+    RETRY_LONGEST_S = 60,
+    CLOCK_OFF_MS = 5000, /* as for the database's clock: api/health.c */
+};
 
 struct host_work {
     const char *host;
@@ -252,6 +256,21 @@ static bool apply_results(struct db *db, const char *host, const struct agent_re
         if (work.is_taken)
             tally_result(work.kind, items[i].is_done, items[i].pause_us);
     }
+    return true;
+}
+
+bool report_clock(struct db *db, const char *host, int64_t offset_ms, struct error *err)
+{
+    struct clock_news news;
+    if (!inventory_store_clock(db, host, offset_ms, CLOCK_OFF_MS, &news, err))
+        return error_prefix(err, "clock");
+    if (news.is_off)
+        log_warning("the clock of host %s is %.1f s %s this coordinator's, more than %d s: check "
+                    "time synchronization at both",
+                    host, (double)llabs(offset_ms) / 1000, offset_ms > 0 ? "ahead of" : "behind",
+                    CLOCK_OFF_MS / 1000);
+    if (news.is_right_again)
+        log_info("the clock of host %s is right again", host);
     return true;
 }
 
