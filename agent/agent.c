@@ -93,13 +93,21 @@ static bool open_journal(const struct agent_config *config, struct journal **out
     return journal_open(out, path, err);
 }
 
+static bool open_identity(struct agent *agent, struct error *err)
+{
+    if (!identity_open(&agent->identity, agent->config->state_directory, err))
+        return false;
+    log_default_host(identity_host(agent->identity));
+    return true;
+}
+
 static bool open_parts(struct agent *agent, struct error *err)
 {
     const struct agent_config *config = agent->config;
     if (!file_make_directory(config->state_directory, 0700, err) ||
         !file_make_directory(config->run_directory, 0700, err) || !lock_state(agent, err) ||
-        !identity_open(&agent->identity, config->state_directory, err) ||
-        !open_journal(config, &agent->journal, err) || !child_start_spawner(err) ||
+        !open_identity(agent, err) || !open_journal(config, &agent->journal, err) ||
+        !child_start_spawner(err) ||
         !open_hypervisor(config, &agent->driver, &agent->hypervisor, err) ||
         !sr_set_open(config->srs.items, config->srs.count, &agent->srs, err))
         return false;
@@ -367,7 +375,6 @@ bool agent_run(const struct agent_config *config, struct error *err)
     agent->lock = -1;
     bool ok = start(agent, err);
     if (ok) {
-        log_context_host(identity_host(agent->identity));
         log_info("agent %s runs, link %s port %d", config->name, config->link.address,
                  config->link.port);
         wait_for_signal();

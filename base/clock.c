@@ -22,6 +22,13 @@ int64_t clock_wall_s(void)
     return (int64_t)time(NULL);
 }
 
+double clock_wall_precise_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
 void clock_wall_text(char out[CLOCK_TEXT_SIZE])
 {
     struct timespec now;

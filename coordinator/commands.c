@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/memory.h"
 #include "coordinator/db/db.h"
 #include "coordinator/options.h"
 #include "coordinator/security/audit.h"
@@ -15,6 +16,7 @@
 #include "coordinator/store/token_view.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,8 +105,8 @@ static bool record(struct db *db, const struct options *options, const char *kin
     return is_written;
 }
 
-/* "90d", "12h", "30m" from now, as a time. */
-static bool read_end(const char *text, char out[32], struct error *err)
+/* "90d", "12h", "30m" */
+static bool read_span(const char *option, const char *text, int64_t *seconds, struct error *err)
 {
     static const struct {
         char letter;
@@ -117,14 +119,24 @@ static bool read_end(const char *text, char out[32], struct error *err)
         if (errno || end == text || count < 1 || count > 100000 || end[0] != units[i].letter ||
             end[1])
             continue;
-        time_t when = (time_t)clock_wall_s() + count * units[i].seconds;
-        struct tm parts;
-        gmtime_r(&when, &parts);
-        strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &parts);
+        *seconds = (int64_t)count * units[i].seconds;
         return true;
     }
-    return error_set(err, ERROR_INVALID,
-                     "option --expires-in %.20s: expected 1 to 100000 with d, h or m", text);
+    return error_set(err, ERROR_INVALID, "option %s %.20s: expected 1 to 100000 with d, h or m",
+                     option, text);
+}
+
+/* So long from now, as a time. */
+static bool read_end(const char *text, char out[32], struct error *err)
+{
+    int64_t seconds = 0;
+    if (!read_span("--expires-in", text, &seconds, err))
+        return false;
+    time_t when = (time_t)(clock_wall_s() + seconds);
+    struct tm parts;
+    gmtime_r(&when, &parts);
+    strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &parts);
+    return true;
 }
 
 static bool make_token(struct db *db, const struct options *options, char id[UUID_SIZE],
@@ -212,4 +224,31 @@ bool command_host_revoke(const struct options *options, const struct coordinator
                          struct error *err)
 {
     return with_database(options, config, revoke_host, err);
+}
+
+/* The schema's own row names the database's user only, so this one says who it was. */
+static bool forget_audit(struct db *db, const struct options *options,
+                         const struct coordinator_config *config, struct error *err)
+{
+    (void)config;
+    int64_t seconds = 0, removed = 0;
+    if (!read_span("--older-than", options->older_than, &seconds, err))
+        return false;
+    if (seconds < (int64_t)AUDIT_KEPT_DAYS * 86400)
+        return error_set(err, ERROR_INVALID, "option --older-than %.20s: expected %dd or longer",
+                         options->older_than, AUDIT_KEPT_DAYS);
+    if (!db_begin(db, err) || !audit_forget(db, seconds, &removed, err))
+        return false;
+    auto_free char *after = memory_format(
+        "{\"removed\": %" PRId64 ", \"older_than_s\": %" PRId64 "}", removed, seconds);
+    if (!record(db, options, "audit", "", NULL, after, err) || !db_commit(db, err))
+        return false;
+    printf("%" PRId64 " removed\n", removed);
+    return true;
+}
+
+bool command_audit_forget(const struct options *options, const struct coordinator_config *config,
+                          struct error *err)
+{
+    return with_database(options, config, forget_audit, err);
 }

@@ -15,3 +15,4 @@ command_function command_init;
 command_function command_token_create;
 command_function command_token_revoke;
 command_function command_host_revoke;
+command_function command_audit_forget;

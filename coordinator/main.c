@@ -17,6 +17,7 @@ static const struct {
     {"token create", command_token_create},
     {"token revoke", command_token_revoke},
     {"host revoke", command_host_revoke},
+    {"audit forget", command_audit_forget},
 };
 
 static command_function *function_of(const char *command)

@@ -9,18 +9,20 @@ const char options_usage[] =
     "       crosspool-coordinator token create --name NAME --role viewer|operator|admin\n"
     "           [--pool POOL]... [--expires-in 90d|12h|30m] --config FILE\n"
     "       crosspool-coordinator token revoke --name NAME --config FILE\n"
-    "       crosspool-coordinator host revoke --name NAME --config FILE\n";
+    "       crosspool-coordinator host revoke --name NAME --config FILE\n"
+    "       crosspool-coordinator audit forget --older-than 400d --config FILE\n";
 
 static const struct {
     const char *first, *second, *command;
-    bool needs_name, needs_role; /* a role goes with pools and an end */
+    bool needs_name, needs_role, needs_age; /* a role goes with pools and an end */
 } commands[] = {
-    {"run", NULL, "run", false, false},
-    {"migrate", NULL, "migrate", false, false},
-    {"init", NULL, "init", false, false},
-    {"token", "create", "token create", true, true},
-    {"token", "revoke", "token revoke", true, false},
-    {"host", "revoke", "host revoke", true, false},
+    {"run", NULL, "run", false, false, false},
+    {"migrate", NULL, "migrate", false, false, false},
+    {"init", NULL, "init", false, false, false},
+    {"token", "create", "token create", true, true, false},
+    {"token", "revoke", "token revoke", true, false, false},
+    {"host", "revoke", "host revoke", true, false, false},
+    {"audit", "forget", "audit forget", false, false, true},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -55,6 +57,7 @@ static bool read_option(struct options *options, const char *option, const char 
                          : strcmp(option, "--name") == 0       ? &options->name
                          : strcmp(option, "--role") == 0       ? &options->role
                          : strcmp(option, "--expires-in") == 0 ? &options->expires_in
+                         : strcmp(option, "--older-than") == 0 ? &options->older_than
                                                                : NULL;
     if (!place)
         return error_set(err, ERROR_INVALID, "unknown option %.40s", option);
@@ -89,6 +92,7 @@ bool options_parse(struct options *options, int argc, char **argv, struct error 
     if (!require(parsed.config, true, "--config", err) ||
         !require(parsed.name, commands[command].needs_name, "--name", err) ||
         !require(parsed.role, commands[command].needs_role, "--role", err) ||
+        !require(parsed.older_than, commands[command].needs_age, "--older-than", err) ||
         (parsed.expires_in &&
          !require(parsed.expires_in, commands[command].needs_role, "--expires-in", err)) ||
         (parsed.pool_count &&

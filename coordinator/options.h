@@ -8,10 +8,9 @@
 enum { OPTIONS_POOLS = 32 };
 
 struct options {
-    const char
-        *command; /* "run", "migrate", "init", "token create", "token revoke", "host revoke" */
+    const char *command; /* as on the command line: "run", "token create" ... */
     const char *config;
-    const char *name, *role, *expires_in;
+    const char *name, *role, *expires_in, *older_than;
     const char *pools[OPTIONS_POOLS]; /* each --pool */
     size_t pool_count;
 };

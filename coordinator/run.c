@@ -1,6 +1,7 @@
 /* `run`: starts the parts in order, waits for a signal, stops them in reverse. */
 #include "coordinator/commands.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "coordinator/api/api.h"
 #include "coordinator/db/db.h"
@@ -105,6 +106,7 @@ static bool start_http(struct coordinator *coordinator, struct error *err)
     coordinator->api.config = config;
     coordinator->api.pool = coordinator->pool;
     coordinator->api.feed = coordinator->feed;
+    coordinator->api.started_at_s = clock_wall_s();
     if (!http_start(&coordinator->api.http, &http, api_routes, api_route_count, &coordinator->api,
                     coordinator->pool, err))
         return false;
@@ -125,38 +127,49 @@ static bool start_events(struct coordinator *coordinator, struct error *err)
            webhook_sender_start(&coordinator->sender, coordinator->pool, &webhooks, err);
 }
 
-static bool start(struct coordinator *coordinator, struct error *err)
+static bool listen_notifications(struct coordinator *coordinator, struct error *err)
 {
     static const char *const channels[] = {"host_steps",     "resource_changed", "event",
                                            "event_numbered", "webhook",          NULL};
-    const struct coordinator_config *config = coordinator->config;
-    const struct scheduler_config scheduling = {.host_lost_after_s = config->host_lost_after_s};
     const struct db_listening listening = {.channels = channels,
                                            .on_wake = on_notification,
                                            .on_heard = on_heard,
-                                           .context = coordinator};
+                                           .context = coordinator,
+                                           .own = coordinator->pool};
+    if (!db_listener_open(&coordinator->listener, coordinator->config->database, &listening, err))
+        return false;
+    atomic_store(&coordinator->api.listener, coordinator->listener);
+    return true;
+}
+
+static bool start(struct coordinator *coordinator, struct error *err)
+{
+    const struct coordinator_config *config = coordinator->config;
+    const struct scheduler_config scheduling = {.host_lost_after_s = config->host_lost_after_s};
     return ca_load(&coordinator->ca, config->state_directory, err) &&
            (!config->tls.certificate || tls_pair_load(&coordinator->tls, &config->tls, err)) &&
            db_pool_open(&coordinator->pool, config->database,
                         HTTP_CONNECTIONS(THREADS) + SCHEDULER_CONNECTIONS + EVENT_CONNECTIONS,
                         err) &&
            migrate(coordinator, err) &&
+           db_pool_notify_start(coordinator->pool, on_notification, coordinator, err) &&
            scheduler_start(&coordinator->scheduler, coordinator->pool, &scheduling, wake_host,
                            coordinator, err) &&
            start_events(coordinator, err) && start_http(coordinator, err) &&
-           db_listener_open(&coordinator->listener, config->database, &listening, err);
+           listen_notifications(coordinator, err);
 }
 
 /* Who wakes ends before what is woken; the pool goes last. */
 static void stop(struct coordinator *coordinator)
 {
-    db_listener_close(coordinator->listener);
+    db_listener_stop(coordinator->listener);
     scheduler_stop(coordinator->scheduler);
     webhook_sender_stop(coordinator->sender);
     event_feed_stop(coordinator->feed);
     atomic_store(&coordinator->wakeable, NULL);
     http_stop(coordinator->api.http, STOP_GRACE_MS);
     event_feed_free(coordinator->feed);
+    db_listener_close(coordinator->listener);
     db_pool_close(coordinator->pool);
     ca_done(&coordinator->ca);
     tls_pair_done(&coordinator->tls);

@@ -16,6 +16,7 @@ static const struct json_field ledger_fields[] = {
 
 const struct json_field agent_report_fields[] = {
     JSON_INT64("inventory_generation", agent_report, inventory_generation, 0, INT64_MAX, true),
+    JSON_INT64("clock_ms", agent_report, clock_ms, 0, LIMIT_CLOCK_MS, false),
     {JSON_ROW("inventory", agent_report, inventory, JSON_FIELD_OBJECT, false),
      .fields = inventory_fields, .presence_offset = offsetof(struct agent_report, has_inventory)},
     JSON_LIST("progress", agent_report, progress, migration_progress, LIMIT_BATCH,

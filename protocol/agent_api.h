@@ -28,6 +28,7 @@ struct agent_report {
     /* Grows with each inventory of this host, over restarts; without an inventory: the latest one.
      * With results: an inventory that has it or a lower one, and comes later, is left out. */
     int64_t inventory_generation;
+    int64_t clock_ms; /* Unix time of the host when it was sent; 0 = not told */
     bool has_inventory;
     struct inventory inventory;
     struct json_array progress; /* struct migration_progress */

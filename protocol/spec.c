@@ -45,5 +45,6 @@ const struct json_field migration_spec_fields[] = {
     JSON_BYTES("bandwidth_bytes_per_s", migration_spec, bandwidth_bytes_per_s, false),
     JSON_INT("stall_limit_ms", migration_spec, stall_limit_ms, 100, 600000, true),
     JSON_INT("parallel_disks", migration_spec, parallel_disks, 1, LIMIT_DISKS, true),
+    JSON_CHARS("traceparent", migration_spec, traceparent, 0, false),
     {0},
 };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/json.h"
+#include "base/traceparent.h"
 #include "protocol/vocabulary.h"
 
 /* One end of the migration. */
@@ -40,11 +41,12 @@ struct migration_spec {
     enum migration_mode mode;
     struct spec_host source;
     struct spec_host destination;
-    struct json_array disks;        /* struct spec_disk */
-    struct json_array vifs;         /* struct spec_vif */
-    uint64_t bandwidth_bytes_per_s; /* cap of the copy; 0 = none */
-    int stall_limit_ms;             /* longest time a guest write may wait for the mirror */
-    int parallel_disks;             /* disks copied at once */
+    struct json_array disks;            /* struct spec_disk */
+    struct json_array vifs;             /* struct spec_vif */
+    uint64_t bandwidth_bytes_per_s;     /* cap of the copy; 0 = none */
+    int stall_limit_ms;                 /* longest time a guest write may wait for the mirror */
+    int parallel_disks;                 /* disks copied at once */
+    char traceparent[TRACEPARENT_SIZE]; /* of the request that created it; "" = none */
 };
 
 extern const struct json_field migration_spec_fields[];

@@ -55,4 +55,5 @@ enum {
     LIMIT_MESSAGE = 16 << 20, /* bytes of one agent message */
     LIMIT_BODY = 1 << 20,     /* bytes of one API request body */
 };
-#define LIMIT_SIZE_BYTES (INT64_C(64) << 40) /* of a disk: 64 TiB */
+#define LIMIT_SIZE_BYTES (INT64_C(64) << 40)      /* of a disk: 64 TiB */
+#define LIMIT_CLOCK_MS   INT64_C(253402300799999) /* the end of the year 9999 */

@@ -28,9 +28,9 @@ static bool collect_entry(void *context, const struct ledger_entry *entry, struc
     return true;
 }
 
-static bool post_report(struct client_call *call, const struct agent_report *report,
-                        struct error *err)
+static bool post_report(struct client_call *call, struct agent_report *report, struct error *err)
 {
+    report->clock_ms = (int64_t)(clock_wall_precise_s() * 1000);
     auto_free char *body = json_encode_text(agent_report_fields, report);
     return client_call_post(call, "/agent/v1/report", body, REPORT_TIMEOUT_S, err);
 }

@@ -97,6 +97,7 @@ static void *run_restore(void *context)
     const struct handoff_environment *environment = &destination->environment;
     struct error err;
     log_context_migration(destination->spec->migration);
+    log_context_trace(destination->spec->traceparent);
     incoming->is_restored =
         environment->driver->restore(environment->hypervisor, destination->spec->domain,
                                      incoming->config, &incoming->map, incoming->pipe_out, &err);
@@ -151,6 +152,7 @@ static void *run_flush(void *context)
     struct incoming *incoming = context;
     struct error err;
     log_context_migration(incoming->destination->spec->migration);
+    log_context_trace(incoming->destination->spec->traceparent);
     incoming->is_flushed =
         flush(incoming, &err) && incoming_say(incoming->destination, FRAME_FLUSHED, NULL, 0, &err);
     if (!incoming->is_flushed) {

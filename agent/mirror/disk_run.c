@@ -234,6 +234,7 @@ void *disk_run(void *argument)
     struct patience patience = {0};
     struct error why, over;
     log_context_migration(transfer->spec.migration);
+    log_context_trace(transfer->spec.traceparent);
     begin(disk, &patience, &why);
     while (transfer_goes_on(transfer, &over)) {
         if (wait_for_next_epoch(disk, &patience, &why))

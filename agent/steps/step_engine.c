@@ -140,6 +140,7 @@ static void *run_thread(void *argument)
     struct step_run *run = argument;
     struct step_engine *engine = run->engine;
     log_context_migration(run->step.spec.migration);
+    log_context_trace(run->step.spec.traceparent);
     bool has_result = execute(run);
     pthread_mutex_lock(&engine->lock);
     run->is_running = false;

@@ -3,6 +3,7 @@
 #include "coordinator/api/handlers.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/failpoint.h"
 #include "coordinator/scheduler/report.h"
 #include "coordinator/security/config.h"
@@ -13,6 +14,14 @@
 
 enum { PARK_LONGEST_MS = 25000 };
 
+/* What the host's clock is ahead of ours. The time that the report was under way makes it less. */
+static int64_t clock_offset_ms(const struct http_request *request,
+                               const struct agent_report *report)
+{
+    int64_t waited_ms = (clock_monotonic_us() - request->started_us) / 1000;
+    return report->clock_ms - ((int64_t)(clock_wall_precise_s() * 1000) - waited_ms);
+}
+
 bool api_agent_report(void *context, struct http_request *request, bool is_last_call,
                       struct http_answer *answer, struct error *err)
 {
@@ -21,7 +30,9 @@ bool api_agent_report(void *context, struct http_request *request, bool is_last_
     struct agent_report report = {0};
     if (!json_decode_text(request->body, request->body_size, agent_report_fields, &report, err))
         return false;
+    int64_t offset_ms = clock_offset_ms(request, &report);
     bool is_done = failpoint("report.received", err) &&
+                   (!report.clock_ms || report_clock(request->db, request->host, offset_ms, err)) &&
                    report_apply(request->db, request->host, &report, err) &&
                    failpoint("report.applied", err);
     json_release(agent_report_fields, &report);

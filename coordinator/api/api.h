@@ -14,8 +14,10 @@ struct api_context {
     const struct tls_pair *tls; /* of the API port; empty when it shows the CA's certificate */
     const struct coordinator_config *config;
     struct event_feed *feed;
-    struct db_pool *pool; /* for open routes, which get no connection */
-    int schema_version;   /* of the database when this program migrated it */
+    struct db_pool *pool;                   /* for open routes, which get no connection */
+    _Atomic(struct db_listener *) listener; /* NULL until it listens */
+    int schema_version;                     /* of the database when this program migrated it */
+    int64_t started_at_s;                   /* Unix time */
 };
 
 /* A connection for an open route. ERROR_UNREACHABLE says no more than that the database is not

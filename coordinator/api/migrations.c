@@ -127,6 +127,7 @@ static bool read_creation(const struct api_context *api, const struct http_reque
                                    .stall_limit_ms = wanted.stall_limit_ms,
                                    .parallel_disks = wanted.parallel_disks,
                                    .created_by = request->token.name,
+                                   .traceparent = request->traceparent,
                                    .host_lost_after_s = api->config->host_lost_after_s};
     bool is_found =
         find_maps(request->db, &wanted, out, err) && find_objects(request, &wanted, out, err);

@@ -31,6 +31,14 @@ void db_rollback_all(struct db *db);
 /* Has this transaction (with the inner ones that were rolled back) written or locked a row? */
 bool db_has_changed(struct db *db, bool *has_changed, struct error *err) must_check;
 
+/* Wakes whoever waits for `channel`, once the outermost transaction has committed (outside of one:
+ * at once): in this process by the function of db_pool_notify_start, then in all others by NOTIFY,
+ * many wake-ups in one. Only that: a crash may lose it, and whoever is woken looks for himself; an
+ * inner transaction that was rolled back may wake for nothing. A pool without db_pool_notify_start
+ * wakes nobody. */
+enum { DB_CHANNEL_SIZE = 32, DB_PAYLOAD_SIZE = 64 };
+void db_notify(struct db *db, const char *channel, const char *payload);
+
 /* What the connection has changed since db_take, as the triggers of the schema tell it (topics,
  * each once); "" when it was too much to name. Told before the commit. */
 typedef void db_change_visit(void *context, const char *topic);
@@ -61,7 +69,8 @@ int db_count(const struct db_rows *rows);        /* rows returned */
 int64_t db_affected(const struct db_rows *rows); /* rows changed */
 /* By column name (an unknown name is a programmer's error: assert). NULL for SQL NULL; borrowed. */
 const char *db_value(const struct db_rows *rows, int row, const char *column);
-int64_t db_value_int(const struct db_rows *rows, int row, const char *column); /* 0 for NULL */
+int64_t db_value_int(const struct db_rows *rows, int row, const char *column);   /* 0 for NULL */
+double db_value_double(const struct db_rows *rows, int row, const char *column); /* 0 for NULL */
 bool db_value_bool(const struct db_rows *rows, int row, const char *column);
 void db_rows_free(struct db_rows *rows);
 static inline void cleanup_db_rows(struct db_rows **rows)
@@ -82,20 +91,45 @@ bool db_migrate(struct db *db, const char *directory, int *applied, struct error
 /* The version the database has now; 0 before the first migration. */
 bool db_schema_version(struct db *db, int *version, struct error *err) must_check;
 
+typedef void db_on_wake(void *context, const char *channel, const char *payload);
+/* From now on what is committed through this pool wakes; `on_wake` must not block. */
+bool db_pool_notify_start(struct db_pool *pool, db_on_wake *on_wake, void *context,
+                          struct error *err) must_check;
+/* `on_wake` is not called any more; no connection of the pool may be in use. */
+void db_pool_notify_stop(struct db_pool *pool);
+
+/* For metrics. */
+struct db_pool_stats {
+    int places, connected, taken;
+    uint64_t notices, notify_statements; /* wake-ups sent, and in how many statements */
+};
+void db_pool_stats(struct db_pool *pool, struct db_pool_stats *stats);
+
 /* LISTEN on a connection of its own, on a thread of its own; `on_wake` gets channel and payload.
  * Reconnects by itself, then calls on_wake(channel, "") because something may have been missed.
  * `on_heard` (may be NULL) gets a moment of the monotonic clock: every change that was committed
  * before it has been told by now. It is called about each half second while PostgreSQL answers, and
  * with 0 when the connection is lost. */
 struct db_listener;
-typedef void db_on_wake(void *context, const char *channel, const char *payload);
 typedef void db_on_heard(void *context, int64_t until_ms);
 struct db_listening {
     const char *const *channels; /* NULL-terminated */
     db_on_wake *on_wake;
     db_on_heard *on_heard;
     void *context;
+    struct db_pool *own; /* what it sent by db_notify is not heard: it has woken already; or NULL */
 };
 bool db_listener_open(struct db_listener **out, const char *conninfo,
                       const struct db_listening *listening, struct error *err) must_check;
+struct db_listener_stats {
+    bool is_listening;
+    uint64_t losses; /* of the connection */
+};
+void db_listener_stats(struct db_listener *listener, struct db_listener_stats *stats);
+/* Notifications of each channel since it was opened. */
+typedef void db_heard_visit(void *context, const char *channel, uint64_t count);
+void db_listener_each_channel(struct db_listener *listener, db_heard_visit *visit, void *context);
+/* It hears no more; its figures can still be asked for. NULL is fine. */
+void db_listener_stop(struct db_listener *listener);
+/* Stops it if need be. NULL is fine. */
 void db_listener_close(struct db_listener *listener);

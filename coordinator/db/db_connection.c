@@ -114,17 +114,14 @@ bool db_connect(struct db *db, const char *conninfo, struct error *err)
     char timeout[12];
     snprintf(timeout, sizeof timeout, "%d", DB_CONNECT_TIMEOUT_S);
     /* what stands before dbname is a default that the connection string overrides */
-    const char *const keys[] = {"connect_timeout",
-                                "application_name",
-                                "keepalives_idle",
-                                "keepalives_interval",
-                                "keepalives_count",
-                                "tcp_user_timeout",
-                                "dbname",
-                                "client_encoding",
-                                NULL};
+    const char *const keys[] = {"connect_timeout",      "application_name",
+                                "keepalives_idle",      "keepalives_interval",
+                                "keepalives_count",     "tcp_user_timeout",
+                                "target_session_attrs", "dbname",
+                                "client_encoding",      NULL};
     const char *const values[] = {
-        timeout, "crosspool-coordinator", "5", "2", "3", "10000", conninfo, "UTF8", NULL};
+        timeout, "crosspool-coordinator", "5", "2", "3", "10000", "read-write", conninfo, "UTF8",
+        NULL};
     db->connection = PQconnectdbParams(keys, values, 1);
     if (!db->connection)
         return error_set(err, ERROR_INTERNAL, "database: libpq could not start a connection");
@@ -145,4 +142,5 @@ void db_disconnect(struct db *db)
     PQfinish(db->connection);
     db->connection = NULL;
     db->depth = 0;
+    db_notices_clear(&db->notices);
 }

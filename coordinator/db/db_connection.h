@@ -1,7 +1,7 @@
 /* One connection, inside coordinator/db only. */
 #pragma once
 
-#include "coordinator/db/db.h"
+#include "coordinator/db/db_notice.h"
 
 #include <libpq-fe.h>
 
@@ -20,6 +20,7 @@ struct db {
     int depth;                             /* transactions that are open, one in the other */
     int64_t used_at_ms;                    /* monotonic, when it was given back */
     int timeout_ms;                        /* longest wait for an answer */
+    struct db_notices notices;             /* of the open transaction */
     uint64_t statements;                   /* since it was taken */
     int topic_count;                       /* DB_TOPICS + 1: too many to name */
     char topics[DB_TOPICS][DB_TOPIC_SIZE]; /* what changed since it was taken */
@@ -38,6 +39,8 @@ bool db_execute(struct db *db, const char *sql, struct error *err) must_check;
 void db_forget_changes(struct db *db);
 /* libpq's receiver of notices: keeps what triggers tell of changes, logs everything else. */
 void db_receive_notice(void *db, const PGresult *notice);
+
+struct db_notifier *db_pool_notifier(struct db_pool *pool);
 
 /* The first line of libpq's message, without "FATAL:" noise lines below it. */
 void db_first_line(const char *message, char *out, size_t size);

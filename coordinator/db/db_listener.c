@@ -8,12 +8,14 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/memory.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,10 +33,14 @@ struct db_listener {
     struct db db;
     char *conninfo;
     char **channels;
-    size_t channel_count; /* of `listening`; the beat's own channel comes behind them */
+    _Atomic uint64_t *heard; /* of each channel */
+    size_t channel_count;    /* of `listening`; the beat's own channel comes behind them */
     char beat[UUID_SIZE + 5];
     struct db_listening listening;
     int stop_fd;
+    bool is_stopped; /* the thread has ended */
+    _Atomic bool is_listening;
+    _Atomic uint64_t losses;
 };
 
 static bool listen_to(struct db *db, const char *channel, struct error *err)
@@ -52,13 +58,14 @@ static const char set_up_sql[] =
 static bool listen_all(struct db_listener *listener, struct error *err)
 {
     struct db *db = &listener->db;
-    if (!db_connect(db, listener->conninfo, err))
+    if (!failpoint("database.listen", err) || !db_connect(db, listener->conninfo, err))
         return false;
     bool is_listening = db_execute(db, set_up_sql, err) && listen_to(db, listener->beat, err);
     for (size_t i = 0; is_listening && i < listener->channel_count; i++)
         is_listening = listen_to(db, listener->channels[i], err);
     if (!is_listening)
         db_disconnect(db);
+    atomic_store(&listener->is_listening, is_listening);
     return is_listening;
 }
 
@@ -74,15 +81,23 @@ static void tell_all(struct db_listener *listener)
         listener->listening.on_wake(listener->listening.context, listener->channels[i], "");
 }
 
+static void tell(struct db_listener *listener, const PGnotify *notify)
+{
+    if (strcmp(notify->relname, listener->beat) == 0) {
+        tell_heard(listener, strtoll(notify->extra, NULL, 10));
+        return;
+    }
+    for (size_t i = 0; i < listener->channel_count; i++)
+        atomic_fetch_add(&listener->heard[i], strcmp(notify->relname, listener->channels[i]) == 0);
+    if (notify->be_pid != db_notifier_backend(db_pool_notifier(listener->listening.own)))
+        listener->listening.on_wake(listener->listening.context, notify->relname, notify->extra);
+}
+
 static void deliver(struct db_listener *listener)
 {
     PGnotify *notify;
     while (listener->db.connection && (notify = PQnotifies(listener->db.connection)) != NULL) {
-        if (strcmp(notify->relname, listener->beat) == 0)
-            tell_heard(listener, strtoll(notify->extra, NULL, 10));
-        else
-            listener->listening.on_wake(listener->listening.context, notify->relname,
-                                        notify->extra);
+        tell(listener, notify);
         PQfreemem(notify);
     }
 }
@@ -141,6 +156,8 @@ static bool reconnect(struct db_listener *listener)
     struct error err;
     tell_heard(listener, 0);
     db_disconnect(&listener->db);
+    atomic_store(&listener->is_listening, false);
+    atomic_fetch_add(&listener->losses, 1);
     while (!listen_all(listener, &err)) {
         log_debug("listening for notifications: %s", err.text);
         if (wait_stop(listener, wait_ms, NULL))
@@ -170,6 +187,7 @@ static void listener_free(struct db_listener *listener)
     for (size_t i = 0; i < listener->channel_count; i++)
         free(listener->channels[i]);
     free(listener->channels);
+    free(listener->heard);
     free(listener->conninfo);
     free(listener);
 }
@@ -185,6 +203,7 @@ static struct db_listener *listener_new(const char *conninfo, const struct db_li
     while (channels[listener->channel_count])
         listener->channel_count++;
     listener->channels = memory_array(listener->channel_count + 1, sizeof *listener->channels);
+    listener->heard = memory_array(listener->channel_count + 1, sizeof *listener->heard);
     for (size_t i = 0; i < listener->channel_count; i++)
         listener->channels[i] = memory_copy_text(channels[i]);
     return listener;
@@ -214,13 +233,34 @@ bool db_listener_open(struct db_listener **out, const char *conninfo,
     return true;
 }
 
-void db_listener_close(struct db_listener *listener)
+void db_listener_stats(struct db_listener *listener, struct db_listener_stats *stats)
 {
-    if (!listener)
+    *stats = (struct db_listener_stats){.is_listening = atomic_load(&listener->is_listening),
+                                        .losses = atomic_load(&listener->losses)};
+}
+
+void db_listener_each_channel(struct db_listener *listener, db_heard_visit *visit, void *context)
+{
+    for (size_t i = 0; i < listener->channel_count; i++)
+        visit(context, listener->channels[i], atomic_load(&listener->heard[i]));
+}
+
+void db_listener_stop(struct db_listener *listener)
+{
+    if (!listener || listener->is_stopped)
         return;
     uint64_t one = 1;
     while (write(listener->stop_fd, &one, sizeof one) < 0 && errno == EINTR)
         ;
     pthread_join(listener->thread, NULL);
+    listener->is_stopped = true;
+    atomic_store(&listener->is_listening, false);
+}
+
+void db_listener_close(struct db_listener *listener)
+{
+    if (!listener)
+        return;
+    db_listener_stop(listener);
     listener_free(listener);
 }

@@ -1,54 +1,40 @@
-/* Notices of PostgreSQL. A trigger that sends a notification of a change also tells it to the very
- * connection that makes the change, as a notice with a SQLSTATE of its own: so the one who writes
- * knows what to forget before he answers, without waiting for the notification. */
-#include "coordinator/db/db_connection.h"
+/* Sets of wake-ups; see db_notice.h. */
+#include "coordinator/db/db_notice.h"
 
-#include "base/log.h"
+#include "base/memory.h"
 
-#include <stdio.h>
+#include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
-static const char change_state[] = "CPCHG"; /* as in db/migrations, resource_tell() */
+enum { NOTICES_MOST = 1024 };
 
-void db_forget_changes(struct db *db)
+static bool is_there(const struct db_notices *notices, const char *channel, const char *payload)
 {
-    db->statements = 0;
-    db->topic_count = 0;
+    for (size_t i = 0; i < notices->count; i++) {
+        const struct db_notice *notice = &notices->items[i];
+        if (strcmp(notice->channel, channel) == 0 &&
+            (!notice->payload[0] || strcmp(notice->payload, payload) == 0))
+            return true;
+    }
+    return false;
 }
 
-static void keep_change(struct db *db, const char *topic)
+void db_notices_add(struct db_notices *notices, const char *channel, const char *payload)
 {
-    if (db->topic_count > DB_TOPICS)
+    assert(strlen(channel) < DB_CHANNEL_SIZE && strlen(payload) < DB_PAYLOAD_SIZE);
+    if (is_there(notices, channel, payload))
         return;
-    for (int i = 0; i < db->topic_count; i++) {
-        if (strcmp(db->topics[i], topic) == 0)
-            return;
-    }
-    if (db->topic_count < DB_TOPICS && strlen(topic) < DB_TOPIC_SIZE)
-        snprintf(db->topics[db->topic_count++], DB_TOPIC_SIZE, "%s", topic);
-    else
-        db->topic_count = DB_TOPICS + 1;
+    notices->items = memory_resize(notices->items, notices->count + 1, sizeof *notices->items);
+    struct db_notice *notice = &notices->items[notices->count++];
+    memset(notice, 0, sizeof *notice);
+    memcpy(notice->channel, channel, strlen(channel));
+    if (notices->count < NOTICES_MOST)
+        memcpy(notice->payload, payload, strlen(payload));
 }
 
-void db_receive_notice(void *db, const PGresult *notice)
+void db_notices_clear(struct db_notices *notices)
 {
-    const char *state = PQresultErrorField(notice, PG_DIAG_SQLSTATE);
-    const char *message = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
-    if (state && message && strcmp(state, change_state) == 0) {
-        keep_change(db, message);
-        return;
-    }
-    char line[200];
-    db_first_line(PQresultErrorMessage(notice), line, sizeof line);
-    log_debug("postgresql: %s", line);
-}
-
-void db_each_change(struct db *db, db_change_visit *visit, void *context)
-{
-    if (db->topic_count > DB_TOPICS) {
-        visit(context, "");
-        return;
-    }
-    for (int i = 0; i < db->topic_count; i++)
-        visit(context, db->topics[i]);
+    free(notices->items);
+    *notices = (struct db_notices){0};
 }

@@ -22,6 +22,7 @@ struct db_pool {
     int count;
     int64_t failed_at_ms; /* last failed connect, 0 = none since the last success */
     struct error failure;
+    struct db_notifier *notifier; /* NULL: what is committed wakes nobody */
 };
 
 static void init_condition(pthread_cond_t *condition)
@@ -57,6 +58,7 @@ void db_pool_close(struct db_pool *pool)
 {
     if (!pool)
         return;
+    db_pool_notify_stop(pool);
     for (int i = 0; i < pool->count; i++)
         db_disconnect(&pool->places[i]);
     pthread_cond_destroy(&pool->given_back);
@@ -158,4 +160,34 @@ void db_give(struct db *db)
     db->is_taken = false;
     pthread_cond_signal(&pool->given_back);
     pthread_mutex_unlock(&pool->lock);
+}
+
+bool db_pool_notify_start(struct db_pool *pool, db_on_wake *on_wake, void *context,
+                          struct error *err)
+{
+    return db_notifier_open(&pool->notifier, pool->conninfo, on_wake, context, err);
+}
+
+void db_pool_notify_stop(struct db_pool *pool)
+{
+    db_notifier_close(pool->notifier);
+    pool->notifier = NULL;
+}
+
+struct db_notifier *db_pool_notifier(struct db_pool *pool)
+{
+    return pool ? pool->notifier : NULL;
+}
+
+void db_pool_stats(struct db_pool *pool, struct db_pool_stats *stats)
+{
+    *stats = (struct db_pool_stats){.places = pool->count};
+    pthread_mutex_lock(&pool->lock);
+    for (int i = 0; i < pool->count; i++) {
+        stats->taken += pool->places[i].is_taken;
+        stats->connected += !pool->places[i].is_taken && pool->places[i].connection;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    stats->connected += stats->taken;
+    db_notifier_stats(pool->notifier, stats);
 }

@@ -150,6 +150,8 @@ static bool commit_outer(struct db *db, struct error *err)
     /* PostgreSQL answers COMMIT of a failed transaction with success and ROLLBACK */
     bool is_committed = strcmp(PQcmdStatus(result), "COMMIT") == 0;
     PQclear(result);
+    if (is_committed)
+        db_notifier_publish(db_pool_notifier(db->pool), &db->notices);
     return is_committed || error_set(err, ERROR_INTERNAL,
                                      "database: a failed transaction was committed by mistake; "
                                      "it was rolled back");
@@ -168,6 +170,8 @@ void db_rollback(struct db *db)
     struct error ignored;
     bool is_inner = db->depth > 1;
     db->depth -= db->depth > 0;
+    if (!is_inner)
+        db_notices_clear(&db->notices);
     bool is_done = is_inner ? at_level(db, "ROLLBACK TO SAVEPOINT", db->depth, &ignored) &&
                                   at_level(db, "RELEASE SAVEPOINT", db->depth, &ignored)
                             : db_execute(db, "ROLLBACK", &ignored);
@@ -191,6 +195,15 @@ bool db_has_changed(struct db *db, bool *has_changed, struct error *err)
         return false;
     *has_changed = db_value_bool(rows, 0, "has_changed");
     return true;
+}
+
+void db_notify(struct db *db, const char *channel, const char *payload)
+{
+    if (!db->connection)
+        return; /* its transaction is lost, too */
+    db_notices_add(&db->notices, channel, payload);
+    if (PQtransactionStatus(db->connection) == PQTRANS_IDLE)
+        db_notifier_publish(db_pool_notifier(db->pool), &db->notices);
 }
 
 struct db_text db_int(int64_t value)
@@ -228,6 +241,12 @@ int64_t db_value_int(const struct db_rows *rows, int row, const char *column)
 {
     const char *value = db_value(rows, row, column);
     return value ? strtoll(value, NULL, 10) : 0;
+}
+
+double db_value_double(const struct db_rows *rows, int row, const char *column)
+{
+    const char *value = db_value(rows, row, column);
+    return value ? strtod(value, NULL) : 0;
 }
 
 bool db_value_bool(const struct db_rows *rows, int row, const char *column)

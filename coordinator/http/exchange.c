@@ -126,6 +126,15 @@ static void refuse_size(struct http_exchange *exchange)
     http_refuse(exchange, 413, "too-large", text);
 }
 
+/* Not of what is answered from memory, which nobody can trace further. */
+static void trace(struct http_exchange *exchange)
+{
+    if (exchange->traceparent[0])
+        return;
+    traceparent_continue(http_header(exchange, "traceparent"), exchange->traceparent);
+    exchange->request.traceparent = exchange->traceparent;
+}
+
 static struct http_exchange *exchange_new(const struct http_listener *listener,
                                           struct MHD_Connection *connection, const char *method,
                                           const char *path)
@@ -141,6 +150,7 @@ static struct http_exchange *exchange_new(const struct http_listener *listener,
     exchange->request.id = exchange->id;
     exchange->request.method = exchange->method;
     exchange->request.path = exchange->path;
+    exchange->request.started_us = exchange->started_us;
     exchange->request.connection = exchange;
     exchange->address = http_connection_address(connection);
     pthread_mutex_lock(&exchange->server->lock);
@@ -197,17 +207,20 @@ static bool is_routine(const struct http_exchange *exchange)
             strcmp(route->path, "/readyz") == 0 || strcmp(route->path, "/metrics") == 0);
 }
 
-static void log_access(const struct http_exchange *exchange)
+static void log_access(struct http_exchange *exchange)
 {
+    trace(exchange);
     const struct http_request *request = &exchange->request;
     log_context_request(exchange->id);
     log_context_host(request->host[0] ? request->host : NULL);
+    log_context_trace(exchange->traceparent);
     log_write(is_routine(exchange) ? LOG_DEBUG : LOG_INFO, "%s %.200s %d %lld us%s%s",
               exchange->method, exchange->path, exchange->answer.status,
               (long long)(clock_monotonic_us() - exchange->started_us),
               request->token.name[0] ? " token " : "", request->token.name);
     log_context_request(NULL);
     log_context_host(NULL);
+    log_context_trace(NULL);
 }
 
 /* Refusals cost their sender nothing, so they must not fill the log. */
@@ -311,6 +324,7 @@ static enum MHD_Result hand_over(struct http_exchange *exchange)
     }
     exchange->request.body = exchange->body.data ? exchange->body.data : "";
     exchange->request.body_size = exchange->body.size;
+    trace(exchange);
     exchange->state = HTTP_WAITING;
     http_connection_expect(exchange->connection, 0);
     MHD_suspend_connection(exchange->connection);

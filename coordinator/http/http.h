@@ -34,10 +34,12 @@ enum http_scope {
 };
 
 struct http_request {
-    const char *id; /* request id, also in the answer's header and the log */
+    const char *id;          /* request id, also in the answer's header and the log */
+    const char *traceparent; /* as it is passed on: the caller's trace, or a new one */
     const char *method, *path;
     const char *body; /* NUL-terminated */
     size_t body_size;
+    int64_t started_us;      /* monotonic, when its headers came */
     char parameters[4][129]; /* the {...} parts of the route's path, in order */
     char host[UUID_SIZE];    /* ACCESS_AGENT: who calls */
     struct token token;      /* others: whose token it is, an empty name when open */
@@ -160,6 +162,17 @@ struct http_count {
 };
 typedef void http_count_visit(void *context, const struct http_count *count);
 void http_each_count(struct http_server *server, http_count_visit *visit, void *context);
+/* How long answers took, parking included, by the first digit of their status. */
+enum { HTTP_DURATIONS = 11 };
+extern const int64_t http_duration_us[HTTP_DURATIONS]; /* upper bounds of the buckets, rising */
+struct http_duration {
+    const char *method, *path;
+    int status_class; /* 2 = 2xx */
+    uint64_t answers, sum_us;
+    const uint64_t *buckets; /* each counts its own range only */
+};
+typedef void http_duration_visit(void *context, const struct http_duration *duration);
+void http_each_duration(struct http_server *server, http_duration_visit *visit, void *context);
 int http_parked(struct http_server *server);
 int http_streams(struct http_server *server);
 

@@ -14,10 +14,11 @@
 enum {
     IO_THREADS = 2, /* of each port; they only read and write */
     HEADER_MEMORY = 32 << 10,
+    AGENT_HEADER_MEMORY = 8 << 10, /* of agents, whose headers are few */
     IDLE_TIMEOUT_S = 60,
     /* of the library, split between its threads; ours are counted in connection.c and are below */
     MOST_CONNECTIONS = 2 * LIMITS_CONNECTIONS, /* besides those that streams hold */
-    BACKLOG = 512,
+    BACKLOG = 4096,
 };
 
 static const char *const priorities[HTTP_PORTS] = {
@@ -82,7 +83,8 @@ static struct MHD_Daemon *start_daemon(struct http_listener *listener,
         MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_THREAD_POOL_SIZE, (unsigned int)IO_THREADS,
         MHD_OPTION_CONNECTION_LIMIT, connections,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_MEMORY,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)(is_agent ? AGENT_HEADER_MEMORY : HEADER_MEMORY),
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE_TIMEOUT_S,
         MHD_OPTION_NOTIFY_COMPLETED, &http_on_completed, listener,
         MHD_OPTION_NOTIFY_CONNECTION, &http_on_connection, listener,

@@ -22,7 +22,6 @@ static void server_free(struct http_server *server)
     limit_done(&server->callers);
     limit_done(&server->failures);
     limit_done(&server->refusal_log);
-    free(server->wakes);
     free(server->counts);
     answer_cache_free(server->answers);
     token_cache_free(server->tokens);

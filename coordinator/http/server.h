@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/buffer.h"
+#include "base/traceparent.h"
 #include "coordinator/http/answer_cache.h"
 #include "coordinator/http/http.h"
 #include "coordinator/http/limit.h"
@@ -35,6 +36,7 @@ struct http_exchange {
     const struct http_route *route; /* NULL: none fits */
     struct http_request request;
     char id[65];
+    char traceparent[TRACEPARENT_SIZE];
     char *method, *path;
     char bearer[129];
     char serial[65];     /* of the client certificate */
@@ -60,6 +62,7 @@ struct http_exchange {
     bool is_last_call;
     struct http_stream *stream; /* the answer's body when it has no text */
     uint64_t generation;        /* of wakes, before the handler looked */
+    size_t heap_index;          /* while it is parked */
     struct http_exchange *next, *previous;
 };
 
@@ -96,7 +99,8 @@ struct http_listener {
     struct MHD_Daemon *daemon;
 };
 
-struct http_wakes; /* when which key was woken last */
+struct http_counts;
+struct http_wakes; /* what is parked, and when which key was woken last */
 
 struct http_server {
     const struct http_route *routes;
@@ -108,7 +112,7 @@ struct http_server {
     struct freshness *freshness;
     struct token_cache *tokens;
     struct answer_cache *answers;
-    _Atomic uint64_t *counts; /* [route_count + 1][HTTP_STATUSES] */
+    struct http_counts *counts; /* [route_count + 1] */
     _Atomic uint64_t from_memory, statements;
 
     struct limit callers, failures; /* by token or host; by address */
@@ -126,7 +130,6 @@ struct http_server {
 
     pthread_mutex_t lock; /* guards everything below */
     struct http_lane lanes[LANES];
-    struct http_list parked;
     struct http_stream *streams; /* all that are open */
     int stream_count, stream_limit;
     struct http_wakes *wakes;

@@ -86,6 +86,7 @@ static void run(struct http_exchange *exchange)
 {
     log_context_request(exchange->id);
     log_context_host(exchange->request.host[0] ? exchange->request.host : NULL);
+    log_context_trace(exchange->traceparent);
     exchange->answer.park_ms = 0;
     if (clock_monotonic_ms() - exchange->queued_ms > QUEUE_TIMEOUT_MS)
         http_refuse(exchange, 503, "unreachable", "The coordinator is overloaded");
@@ -94,6 +95,7 @@ static void run(struct http_exchange *exchange)
     finish_answer(exchange);
     log_context_request(NULL);
     log_context_host(NULL);
+    log_context_trace(NULL);
     if (exchange->answer.park_ms > 0)
         http_park(exchange);
     else

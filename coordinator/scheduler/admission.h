@@ -19,6 +19,7 @@ struct admission_request {
     int stall_limit_ms;
     int parallel_disks;
     const char *created_by;
+    const char *traceparent; /* of the request */
     int host_lost_after_s;
 };
 

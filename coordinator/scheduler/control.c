@@ -24,8 +24,10 @@ static bool pause_copy(struct db *db, void *context, struct error *err)
         return false;
     if (!migration_takes_settings(row.state))
         return refuse(&row, "it has no copy that could be paused or resumed", err);
-    return migration_control_pause(db, row.id, work->is_paused, err) &&
-           step_store_wake(db, row.source_host, err);
+    if (!migration_control_pause(db, row.id, work->is_paused, err))
+        return false;
+    step_store_wake(db, row.source_host);
+    return true;
 }
 
 bool control_pause(struct db *db, const char *id, bool is_paused, struct error *err)
@@ -63,10 +65,12 @@ static bool change_policy(struct db *db, void *context, struct error *err)
                       "retries, stall_timeout_s, switchover and network can be changed only while "
                       "it is queued",
                       err);
-    return migration_control_change(db, row.id, change, err) &&
-           (!change->has_switchover ||
-            migration_control_set_switchover(db, row.id, &change->policy.switchover, err)) &&
-           step_store_wake(db, row.source_host, err);
+    if (!migration_control_change(db, row.id, change, err) ||
+        (change->has_switchover &&
+         !migration_control_set_switchover(db, row.id, &change->policy.switchover, err)))
+        return false;
+    step_store_wake(db, row.source_host);
+    return true;
 }
 
 bool control_change(struct db *db, const char *id, const struct policy_change *change,

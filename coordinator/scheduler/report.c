@@ -4,6 +4,7 @@
 #include "coordinator/scheduler/report.h"
 
 #include "base/log.h"
+#include "coordinator/scheduler/tally.h"
 #include "coordinator/scheduler/transition.h"
 #include "coordinator/store/inventory_store.h"
 #include "coordinator/store/ledger.h"
@@ -11,12 +12,17 @@
 #include "coordinator/store/step_store.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
-enum { RETRY_LONGEST_S = 60 };
+enum {
+    RETRY_LONGEST_S = 60,
+    CLOCK_OFF_MS = 5000, /* as for the database's clock: api/health.c */
+};
 
 struct host_work {
     const char *host;
     const struct agent_report *report;
+    int64_t sent_bytes; /* by background copies, since the report before */
 };
 
 static bool apply_inventory(struct db *db, void *context, struct error *err)
@@ -35,7 +41,8 @@ static bool apply_ledger(struct db *db, void *context, struct error *err)
 static bool apply_progress(struct db *db, void *context, struct error *err)
 {
     struct host_work *work = context;
-    return migration_store_progress(db, work->host, &work->report->progress, err);
+    return migration_store_progress(db, work->host, &work->report->progress, &work->sent_bytes,
+                                    err);
 }
 
 struct mirror_work {
@@ -190,6 +197,8 @@ static bool move_on(struct db *db, struct migration_row *row, const struct step_
 struct result_work {
     const char *host;
     const struct step_result *result;
+    enum step_kind kind;
+    bool is_taken; /* the step was live */
 };
 
 /* A verdict that comes too late must not go unseen. */
@@ -206,6 +215,7 @@ static bool apply_result(struct db *db, void *context, struct error *err)
     const struct step_result *result = work->result;
     struct step_row step = {0};
     bool is_found = false;
+    work->is_taken = false; /* of an attempt that was rolled back */
     if (!step_store_find(db, work->host, result->step, &step, &is_found, err))
         return false;
     if (!is_found) {
@@ -223,6 +233,8 @@ static bool apply_result(struct db *db, void *context, struct error *err)
         log_late(&step, result);
         return true;
     }
+    work->kind = step.kind;
+    work->is_taken = true;
     return step_store_finish(db, result, err) && move_on(db, &row, &step, result, err);
 }
 
@@ -241,7 +253,24 @@ static bool apply_results(struct db *db, const char *host, const struct agent_re
         struct result_work work = {.host = host, .result = &items[i]};
         if (!transaction_run(db, apply_result, &work, err))
             return error_prefix(err, "result of step %s", items[i].step);
+        if (work.is_taken)
+            tally_result(work.kind, items[i].is_done, items[i].pause_us);
     }
+    return true;
+}
+
+bool report_clock(struct db *db, const char *host, int64_t offset_ms, struct error *err)
+{
+    struct clock_news news;
+    if (!inventory_store_clock(db, host, offset_ms, CLOCK_OFF_MS, &news, err))
+        return error_prefix(err, "clock");
+    if (news.is_off)
+        log_warning("the clock of host %s is %.1f s %s this coordinator's, more than %d s: check "
+                    "time synchronization at both",
+                    host, (double)llabs(offset_ms) / 1000, offset_ms > 0 ? "ahead of" : "behind",
+                    CLOCK_OFF_MS / 1000);
+    if (news.is_right_again)
+        log_info("the clock of host %s is right again", host);
     return true;
 }
 
@@ -258,5 +287,6 @@ bool report_apply(struct db *db, const char *host, const struct agent_report *re
     if (report->progress.count &&
         (!transaction_run(db, apply_progress, &work, err) || !apply_mirrors(db, host, err)))
         return error_prefix(err, "progress");
+    tally_copied(work.sent_bytes);
     return apply_results(db, host, report, err);
 }

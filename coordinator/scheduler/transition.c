@@ -3,6 +3,7 @@
 #include "coordinator/scheduler/transition.h"
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "coordinator/store/migration_control.h"
 #include "coordinator/store/step_store.h"
@@ -17,8 +18,10 @@ bool transaction_run(struct db *db, transaction_work *work, void *context, struc
     for (int attempt = 1;; attempt++) {
         if (!db_begin(db, err))
             return false;
-        if (work(db, context, err) && db_commit(db, err))
+        if (work(db, context, err) && failpoint("transaction.commit", err) && db_commit(db, err)) {
+            failpoint_pass("transaction.committed");
             return true;
+        }
         db_rollback(db);
         if (err->code != ERROR_TIMEOUT || attempt == TRANSACTION_ATTEMPTS)
             return false;
@@ -164,6 +167,20 @@ static bool end(struct db *db, const struct migration_row *row, struct error *er
     return row->state == MIGRATION_SUCCEEDED || migration_store_release_vm(db, row, err);
 }
 
+/* Whoever works on it, the line belongs to the migration and to the trace that created it. */
+static void say_moved(const struct migration_row *row, enum migration_event event,
+                      enum migration_state before)
+{
+    struct log_context context;
+    log_context_get(&context);
+    log_context_migration(row->id);
+    if (row->traceparent[0])
+        log_context_trace(row->traceparent);
+    log_info("migration %s: %s, so %s -> %s", row->id, migration_event_names[event],
+             migration_state_names[before], migration_state_names[row->state]);
+    log_context_set(&context);
+}
+
 bool transition_apply(struct db *db, struct migration_row *row, enum migration_event event,
                       const struct error *why, struct error *err)
 {
@@ -189,8 +206,7 @@ bool transition_apply(struct db *db, struct migration_row *row, enum migration_e
         return false;
     if (next.state == before)
         return true;
-    log_info("migration %s: %s, so %s -> %s", row->id, migration_event_names[event],
-             migration_state_names[before], migration_state_names[next.state]);
+    say_moved(row, event, before);
     return !migration_is_ended(next.state) || end(db, row, err);
 }
 

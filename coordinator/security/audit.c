@@ -39,3 +39,15 @@ bool audit_write(struct db *db, const struct audit_actor *actor, const struct au
                     NULL, err) ||
            error_prefix(err, "audit log");
 }
+
+bool audit_forget(struct db *db, int64_t older_than_s, int64_t *removed, struct error *err)
+{
+    static const char sql[] =
+        "SELECT audit_forget(justify_hours(make_interval(secs => $1::bigint))) AS removed";
+    auto_db_rows struct db_rows *rows = NULL;
+    struct db_text seconds = db_int(older_than_s);
+    if (!db_query(db, sql, DB_PARAMS(seconds.text), &rows, err))
+        return error_prefix(err, "audit log");
+    *removed = db_value_int(rows, 0, "removed");
+    return true;
+}

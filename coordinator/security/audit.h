@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 
+#include <stdint.h>
+
 struct db;
 
 /* What was changed. The texts of a change that somebody kept (audit_change_set) are owned by it. */
@@ -30,3 +32,8 @@ struct audit_actor {
 /* Inside the transaction of the change. */
 bool audit_write(struct db *db, const struct audit_actor *actor, const struct audit_change *change,
                  struct error *err) must_check;
+
+/* Removes what is older, AUDIT_KEPT_DAYS or more; leaves a row that tells of it. */
+enum { AUDIT_KEPT_DAYS = 30 };
+bool audit_forget(struct db *db, int64_t older_than_s, int64_t *removed,
+                  struct error *err) must_check;

@@ -48,3 +48,37 @@ bool census_store_hosts(struct db *db, int host_lost_after_s, census_visit *visi
     visit_states(rows, "hosts", states, visit, context);
     return true;
 }
+
+static const char steps_sql[] = "SELECT kind, state, count(*) AS count FROM step"
+                                " WHERE state IN ('queued', 'running') GROUP BY kind, state"
+                                " ORDER BY kind, state";
+
+bool census_store_steps(struct db *db, census_visit *visit, void *context, struct error *err)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    if (!db_query(db, steps_sql, 0, NULL, &rows, err))
+        return false;
+    for (int i = 0; i < db_count(rows); i++)
+        visit(context, db_value(rows, i, "kind"), db_value(rows, i, "state"),
+              db_value_int(rows, i, "count"));
+    return true;
+}
+
+static const char waiting_sql[] =
+    "SELECT m.queued, m.oldest_queued_s, s.oldest_step_s FROM"
+    " (SELECT count(*) AS queued,"
+    "  coalesce(extract(epoch FROM now() - min(created_at)), 0) AS oldest_queued_s"
+    "  FROM migration WHERE state = 'queued') AS m,"
+    " (SELECT coalesce(extract(epoch FROM now() - min(not_before)), 0) AS oldest_step_s"
+    "  FROM step WHERE state = 'queued' AND not_before <= now()) AS s";
+
+bool census_store_waiting(struct db *db, struct census_waiting *out, struct error *err)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    if (!db_query(db, waiting_sql, 0, NULL, &rows, err))
+        return false;
+    *out = (struct census_waiting){.queued = db_value_int(rows, 0, "queued"),
+                                   .oldest_queued_s = db_value_double(rows, 0, "oldest_queued_s"),
+                                   .oldest_step_s = db_value_double(rows, 0, "oldest_step_s")};
+    return true;
+}

@@ -227,12 +227,37 @@ bool inventory_store_outdate(struct db *db, const char *host, int64_t generation
     return db_query(db, sql_outdate, DB_PARAMS(host, number.text), NULL, err);
 }
 
+/* A heartbeat that a crash loses comes again, so its commit waits for no disk and no standby:
+ * thousands of hosts send one all the time. The setting ends with the statement's transaction. */
 static const char sql_seen[] = "UPDATE host SET last_seen = now() WHERE id = $1"
-                               " AND (last_seen IS NULL OR last_seen < now() - interval '1 s')";
+                               " AND (last_seen IS NULL OR last_seen < now() - interval '1 s')"
+                               " AND set_config('synchronous_commit', 'off', true) = 'off'";
 
 bool inventory_store_seen(struct db *db, const char *host, struct error *err)
 {
     return db_query(db, sql_seen, DB_PARAMS(host), NULL, err);
+}
+
+static const char sql_clock[] =
+    "UPDATE host h SET clock_offset_ms = $2"
+    " FROM (SELECT id, coalesce(clock_offset_ms, 0) AS before, clock_offset_ms IS NULL AS is_new"
+    "  FROM host WHERE id = $1) AS o"
+    " WHERE h.id = o.id AND (o.is_new OR abs(o.before - $2::bigint) >= 500)"
+    " RETURNING abs($2::bigint) > $3::bigint AND abs(o.before) <= $3::bigint AS is_off,"
+    " abs($2::bigint) <= $3::bigint AND abs(o.before) > $3::bigint AS is_right_again";
+
+bool inventory_store_clock(struct db *db, const char *host, int64_t offset_ms, int64_t most_ms,
+                           struct clock_news *news, struct error *err)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    struct db_text offset = db_int(offset_ms), most = db_int(most_ms);
+    if (!db_query(db, sql_clock, DB_PARAMS(host, offset.text, most.text), &rows, err))
+        return false;
+    bool is_written = db_count(rows) == 1;
+    *news = (struct clock_news){.is_off = is_written && db_value_bool(rows, 0, "is_off"),
+                                .is_right_again =
+                                    is_written && db_value_bool(rows, 0, "is_right_again")};
+    return true;
 }
 
 static const char sql_lose_silent[] = "UPDATE host SET is_up = false WHERE is_up"

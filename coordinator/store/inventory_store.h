@@ -13,5 +13,12 @@ bool inventory_store_outdate(struct db *db, const char *host, int64_t generation
                              struct error *err) must_check;
 /* The host was heard of now. Writes at most once a second. */
 bool inventory_store_seen(struct db *db, const char *host, struct error *err) must_check;
+/* How far its clock is ahead; small changes are left out. What is news: it went beyond most_ms, or
+ * came back. */
+struct clock_news {
+    bool is_off, is_right_again;
+};
+bool inventory_store_clock(struct db *db, const char *host, int64_t offset_ms, int64_t most_ms,
+                           struct clock_news *news, struct error *err) must_check;
 /* Hosts that were silent for so long are not up any more, until they report again. */
 bool inventory_store_lose_silent(struct db *db, int seconds, struct error *err) must_check;

@@ -17,7 +17,8 @@
     " 'guest_types', h.guest_types,"                                                               \
     " 'memory_bytes', h.memory_bytes, 'memory_free_bytes', h.memory_free_bytes,"                   \
     " 'link_address', h.link_address, 'link_port', h.link_port, 'links', h.links,"                 \
-    " 'last_seen', h.last_seen, 'certificate_expires_at', (SELECT max(c.expires_at)"               \
+    " 'last_seen', h.last_seen, 'clock_offset_ms', h.clock_offset_ms,"                             \
+    " 'certificate_expires_at', (SELECT max(c.expires_at)"                                         \
     "  FROM host_certificate c WHERE c.host_id = h.id AND c.revoked_at IS NULL)) AS body"          \
     " FROM host h JOIN pool p ON p.id = h.pool_id"
 

@@ -43,6 +43,8 @@ static bool read_row(const struct db_rows *rows, struct migration_row *row, stru
     out.bandwidth_bytes_per_s = (uint64_t)db_value_int(rows, 0, "bandwidth_bytes_per_s");
     snprintf(out.error_code, sizeof out.error_code, "%s", db_value(rows, 0, "error_code"));
     snprintf(out.network, sizeof out.network, "%s", db_value(rows, 0, "network"));
+    const char *traceparent = db_value(rows, 0, "traceparent");
+    snprintf(out.traceparent, sizeof out.traceparent, "%s", traceparent ? traceparent : "");
     out.mapping = memory_copy_text(db_value(rows, 0, "mapping"));
     out.spec = memory_copy_text(db_value(rows, 0, "spec"));
     *row = out;
@@ -60,6 +62,7 @@ static bool read_row(const struct db_rows *rows, struct migration_row *row, stru
     " destination_pool_id, requested_host_id, state, epoch, is_cancel_requested,"                  \
     " " SWITCHOVER_HELD " AS is_held, retries - retries_used AS retries_left,"                     \
     " coalesce(error_code, '') AS error_code, bandwidth_bytes_per_s, network,"                     \
+    " spec ->> 'traceparent' AS traceparent,"                                                      \
     " mapping::text AS mapping, spec::text AS spec FROM migration WHERE id = $1"
 
 static const char sql_lock[] = ROW " FOR NO KEY UPDATE";

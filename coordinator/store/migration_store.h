@@ -2,6 +2,7 @@
  * migration_store_move() alone, and only under the lock of migration_store_lock(). */
 #pragma once
 
+#include "base/traceparent.h"
 #include "coordinator/domain/migration.h"
 #include "coordinator/domain/policy.h"
 #include "coordinator/store/page.h"
@@ -21,6 +22,7 @@ struct migration_row {
     char error_code[32]; /* "" = it has not failed */
     uint64_t bandwidth_bytes_per_s;
     char network[LIMIT_NAME + 1];
+    char traceparent[TRACEPARENT_SIZE];
     char *mapping; /* JSON */
     char *spec;    /* JSON of struct migration_spec */
 };
@@ -93,9 +95,10 @@ bool migration_store_queue(struct db *db, int most, int limit, struct db_rows **
 bool migration_store_destination_lost(struct db *db, int seconds, struct db_rows **rows,
                                       struct error *err) must_check;
 
-/* Progress reported by a host; kept only for active migrations of which it is the source. */
+/* Progress reported by a host; kept only for active migrations of which it is the source.
+ * *sent_bytes: what background copies have sent since the report before. */
 bool migration_store_progress(struct db *db, const char *host, const struct json_array *progress,
-                              struct error *err) must_check;
+                              int64_t *sent_bytes, struct error *err) must_check;
 
 /* Newest first, those of which a pool is in page->scope. `state` NULL = all. */
 bool migration_store_list(struct db *db, const struct page *page, const char *state,

@@ -4,35 +4,49 @@
 #include "base/cleanup.h"
 #include "protocol/agent_api.h"
 
+/* What the background copies of one migration have sent so far. */
+#define SENT(progress)                                                                             \
+    " coalesce((SELECT sum(d.copied_bytes - coalesce(d.zero_bytes, 0))"                            \
+    "  FROM jsonb_to_recordset(" progress " -> 'disks') AS d(copied_bytes bigint,"                 \
+    "  zero_bytes bigint)), 0)"
+
 /* What moves while a copy goes on. */
 #define MOVES(progress)                                                                            \
     "jsonb_path_query_array(" progress ", '$.disks[*].copied_bytes')"                              \
     " || jsonb_path_query_array(" progress ", '$.disks[*].mirror_epoch')"
 
+/* clang-format off */
 static const char sql_progress[] =
-    "INSERT INTO migration_progress (migration_id, progress)"
-    " SELECT m.id, p.progress FROM jsonb_array_elements($2::jsonb) WITH ORDINALITY"
-    "  AS p(progress, position)"
-    " JOIN migration m ON m.id = (p.progress ->> 'migration')::uuid"
-    "  AND m.source_host_id = $1 AND m.ended_at IS NULL"
-    " WHERE NOT EXISTS (SELECT FROM jsonb_array_elements($2::jsonb) WITH ORDINALITY"
-    "  AS later(progress, position) WHERE later.progress -> 'migration' = p.progress -> 'migration'"
-    "  AND later.position > p.position)"
-    " ON CONFLICT (migration_id) DO UPDATE SET progress = excluded.progress, changed_at = now(),"
-    " moved_at = CASE WHEN (" MOVES("migration_progress.progress") ") = (" MOVES(
-        "excluded.progress") ") THEN migration_progress.moved_at ELSE now() END"
-                             " WHERE migration_progress.progress IS DISTINCT FROM "
-                             "excluded.progress";
+    "WITH reported AS (SELECT DISTINCT ON (m.id) m.id, p.progress"
+    "  FROM jsonb_array_elements($2::jsonb) WITH ORDINALITY AS p(progress, position)"
+    "  JOIN migration m ON m.id = (p.progress ->> 'migration')::uuid"
+    "   AND m.source_host_id = $1 AND m.ended_at IS NULL"
+    "  ORDER BY m.id, p.position DESC),"
+    " sent AS (SELECT" SENT("r.progress") " - " SENT("b.progress") " AS bytes"
+    "  FROM reported r LEFT JOIN migration_progress b ON b.migration_id = r.id),"
+    " written AS (INSERT INTO migration_progress (migration_id, progress)"
+    "  SELECT id, progress FROM reported"
+    "  ON CONFLICT (migration_id) DO UPDATE SET progress = excluded.progress, changed_at = now(),"
+    "  moved_at = CASE WHEN (" MOVES("migration_progress.progress") ") = ("
+    MOVES("excluded.progress") ") THEN migration_progress.moved_at ELSE now() END"
+    "  WHERE migration_progress.progress IS DISTINCT FROM excluded.progress)"
+    " SELECT coalesce(sum(greatest(bytes, 0)), 0)::bigint AS sent FROM sent";
+/* clang-format on */
 
 bool migration_store_progress(struct db *db, const char *host, const struct json_array *progress,
-                              struct error *err)
+                              int64_t *sent_bytes, struct error *err)
 {
+    *sent_bytes = 0;
     if (progress->count == 0)
         return true;
     struct agent_report report = {.progress = *progress};
     json_auto_t *object = json_encode(agent_report_fields, &report);
     auto_free char *json = json_dumps(json_object_get(object, "progress"), JSON_COMPACT);
-    return db_query(db, sql_progress, DB_PARAMS(host, json), NULL, err);
+    auto_db_rows struct db_rows *rows = NULL;
+    if (!db_query(db, sql_progress, DB_PARAMS(host, json), &rows, err))
+        return false;
+    *sent_bytes = db_value_int(rows, 0, "sent");
+    return true;
 }
 
 #define IS_LOST(host, seconds)                                                                     \

@@ -11,12 +11,10 @@
 
 enum { POLL_STEPS = 64 }; /* in one answer; the rest comes with the next poll */
 
-/* NOTIFY only wakes parked polls; it is sent with the commit. */
-static const char sql_wake[] = "SELECT pg_notify('host_steps', $1)";
-
-bool step_store_wake(struct db *db, const char *host, struct error *err)
+void step_store_wake(struct db *db, const char *host)
 {
-    return db_query(db, sql_wake, DB_PARAMS(host), NULL, err);
+    if (host[0])
+        db_notify(db, "host_steps", host);
 }
 
 static bool has_epoch(enum step_kind kind)
@@ -42,11 +40,13 @@ bool step_store_insert(struct db *db, const struct migration_row *migration,
     struct db_text epoch = db_int(has_epoch(made->kind) ? migration->epoch : 0);
     struct db_text attempt = db_int(made->attempt);
     struct db_text delay = db_int(made->delay_s);
-    return db_query(db, sql_insert,
-                    DB_PARAMS(id, migration->id, host, step_kind_names[made->kind], epoch.text,
-                              handoff_verdict_names[made->verdict], attempt.text, delay.text),
-                    NULL, err) &&
-           step_store_wake(db, host, err);
+    if (!db_query(db, sql_insert,
+                  DB_PARAMS(id, migration->id, host, step_kind_names[made->kind], epoch.text,
+                            handoff_verdict_names[made->verdict], attempt.text, delay.text),
+                  NULL, err))
+        return false;
+    step_store_wake(db, host);
+    return true;
 }
 
 static const char sql_find[] =
@@ -93,9 +93,11 @@ static const char sql_supersede[] = "UPDATE step SET state = 'superseded', ended
 
 bool step_store_supersede(struct db *db, const struct migration_row *migration, struct error *err)
 {
-    return db_query(db, sql_supersede, DB_PARAMS(migration->id), NULL, err) &&
-           step_store_wake(db, migration->source_host, err) &&
-           step_store_wake(db, migration->destination_host, err);
+    if (!db_query(db, sql_supersede, DB_PARAMS(migration->id), NULL, err))
+        return false;
+    step_store_wake(db, migration->source_host);
+    step_store_wake(db, migration->destination_host);
+    return true;
 }
 
 static const char sql_ask_cancel[] =
@@ -105,9 +107,10 @@ static const char sql_ask_cancel[] =
 bool step_store_ask_cancel(struct db *db, const struct migration_row *migration,
                            enum step_kind kind, struct error *err)
 {
-    return db_query(db, sql_ask_cancel, DB_PARAMS(migration->id, step_kind_names[kind]), NULL,
-                    err) &&
-           step_store_wake(db, host_of(migration, kind), err);
+    if (!db_query(db, sql_ask_cancel, DB_PARAMS(migration->id, step_kind_names[kind]), NULL, err))
+        return false;
+    step_store_wake(db, host_of(migration, kind));
+    return true;
 }
 
 static const char sql_aborted[] =
@@ -303,12 +306,15 @@ static const char sql_hasten[] =
 bool step_store_hasten(struct db *db, const struct migration_row *migration, enum step_kind kind,
                        struct error *err)
 {
-    return db_query(db, sql_hasten, DB_PARAMS(migration->id, step_kind_names[kind]), NULL, err) &&
-           step_store_wake(db, host_of(migration, kind), err);
+    if (!db_query(db, sql_hasten, DB_PARAMS(migration->id, step_kind_names[kind]), NULL, err))
+        return false;
+    step_store_wake(db, host_of(migration, kind));
+    return true;
 }
 
 static const char sql_due_hosts[] =
-    "SELECT DISTINCT host_id FROM step WHERE state = 'queued' AND not_before <= now()";
+    "SELECT DISTINCT host_id FROM step WHERE state IN ('queued', 'running')"
+    " AND (state = 'queued' OR is_cancel_requested) AND not_before <= now()";
 
 bool step_store_due_hosts(struct db *db, struct db_rows **rows, struct error *err)
 {

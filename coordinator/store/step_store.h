@@ -41,7 +41,7 @@ bool step_store_ask_cancel(struct db *db, const struct migration_row *migration,
 bool step_store_hasten(struct db *db, const struct migration_row *migration, enum step_kind kind,
                        struct error *err) must_check;
 /* The host's parked polls look again when the transaction commits. */
-bool step_store_wake(struct db *db, const char *host, struct error *err) must_check;
+void step_store_wake(struct db *db, const char *host);
 
 /* Which of the two ends have finished aborting, since it was prepared last. */
 bool step_store_aborted(struct db *db, const char *migration, bool *source, bool *destination,
@@ -57,5 +57,5 @@ bool step_store_receive_error(struct db *db, const char *migration, int64_t epoc
  * ones as running. Free with agent_poll_answer_fields. */
 bool step_store_poll(struct db *db, const char *host, const struct agent_poll *poll,
                      struct agent_poll_answer *answer, struct error *err) must_check;
-/* Hosts with undelivered steps that are due. Column `host_id`. */
+/* Hosts with undelivered steps that are due, or with a step to stop. Column `host_id`. */
 bool step_store_due_hosts(struct db *db, struct db_rows **rows, struct error *err) must_check;

@@ -20,7 +20,7 @@ CREATE INDEX idempotency_expiry_idx ON idempotency (expires_at);
 
 -- What a coordinator keeps in memory it forgets by these topics. PostgreSQL sends a topic once for
 -- each transaction, with its commit. A session that has set crosspool.tell_changes is also told
--- itself, by a notice with the SQLSTATE CPCHG (coordinator/db/db_notice.c).
+-- itself, by a notice with the SQLSTATE CPCHG (coordinator/db/db_change.c).
 CREATE FUNCTION resource_tell(topic text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_notify('resource_changed', topic);

@@ -271,3 +271,38 @@ def test_what_is_old_is_removed_by_one_function_that_tells_of_it(world):
     assert entry["operation"] == "audit_forget" and entry["after"]["removed"] == 1
     with pytest.raises(AssertionError, match="append-only"):
         world.coordinator.query("SELECT audit_forget('30 days'); DELETE FROM audit")
+
+
+def test_the_command_line_removes_what_is_old(world):
+    for days in (29, 31, 401):
+        world.coordinator.query(
+            "INSERT INTO audit (at, actor_kind, actor_name, operation, object_kind, object_id)"
+            f" VALUES (now() - interval '{days} days', 'cli', 'x', 'old', 'pool', '{days}')")
+    rows = count(world)
+    forget = ["audit", "forget", "--older-than"]
+    assert world.coordinator.command(*forget, "400d") == "1 removed\n"
+    assert world.coordinator.command(*forget, "720h") == "1 removed\n"
+    assert count(world) == rows + 2  # each leaves two
+    assert [entry["object"]["id"] for entry in entries(world) if entry["operation"] == "old"] == ["29"]
+    by_cli, by_database = entries(world)[:2]
+    assert (by_cli["operation"], by_cli["actor"]["kind"]) == ("audit forget", "cli")
+    assert by_cli["after"] == {"removed": 1, "older_than_s": 720 * 3600}
+    assert (by_database["operation"], by_database["after"]["removed"]) == ("audit_forget", 1)
+    assert by_database["after"]["older_than"] == "30 days"
+
+
+@pytest.mark.parametrize("words, status, what", [
+    (["--older-than", "29d"], 1, "--older-than 29d: expected 30d or longer"),
+    (["--older-than", "400"], 1, "--older-than 400: expected 1 to 100000 with d, h or m"),
+    (["--older-than", "-400d"], 1, "--older-than -400d"),
+    ([], 2, "option --older-than is missing"),
+    (["--older-than", "400d", "--name", "x"], 2, "--name does not belong"),
+])
+def test_a_wrong_age_removes_nothing(world, words, status, what):
+    world.coordinator.query(
+        "INSERT INTO audit (at, actor_kind, actor_name, operation, object_kind, object_id)"
+        " VALUES (now() - interval '900 days', 'cli', 'x', 'old', 'pool', 'y')")
+    rows = count(world)
+    done = world.coordinator.try_command("audit", "forget", *words)
+    assert done.returncode == status and what in done.stderr
+    assert count(world) == rows

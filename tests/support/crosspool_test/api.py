@@ -4,6 +4,7 @@ import json
 import select
 import ssl
 import threading
+import time
 import urllib.parse
 
 
@@ -100,3 +101,34 @@ class Api:
 
     def delete(self, path, expect=None):
         return self._expect("DELETE", path, None, expect)
+
+
+class AnyApi(Api):
+    """Whichever of several coordinators answers, as an agent with a list of them asks: a call that
+    gets no answer, or one of 500 and more, is made again at the next, for `patience` seconds."""
+
+    REST_S = 0.05
+
+    def __init__(self, apis, patience=60):
+        self.apis = list(apis)
+        self.patience = patience
+        self.turn = threading.local()
+
+    def close(self):
+        for api in self.apis:
+            api.close()
+
+    def request(self, method, path, body=None, headers=None):
+        end = time.monotonic() + self.patience
+        while True:
+            number = getattr(self.turn, "number", 0)
+            try:
+                answer = self.apis[number].request(method, path, body, headers)
+                if answer.status < 500:
+                    return answer
+                why = f"{answer.status} {answer.text}"
+            except (OSError, http.client.HTTPException) as failure:
+                why = repr(failure)
+            assert time.monotonic() < end, f"{method} {path}: nobody answered, the last: {why}"
+            self.turn.number = (number + 1) % len(self.apis)
+            time.sleep(self.REST_S)

@@ -23,6 +23,7 @@ class Postgres:
     """fsync is off: the tests kill processes, not the machine."""
 
     USER = "postgres"
+    FSYNC = "off"
 
     def __init__(self, directory, sockets=None):
         self.binaries = _binaries()
@@ -47,8 +48,7 @@ class Postgres:
 
     def start(self, timeout=60):
         if not self.data.exists():
-            shell.run(*self._command("initdb", "-D", self.data, "-U", self.USER, "-A", "trust",
-                                     "-E", "UTF8", "--locale=C", "--no-sync"), cwd="/")
+            self._make_data()
         self.sockets.mkdir(mode=0o755, exist_ok=True)
         if os.geteuid() == 0:
             shutil.chown(self.sockets, self.USER)
@@ -58,11 +58,15 @@ class Postgres:
             assert time.monotonic() < end, f"PostgreSQL did not start:\n{self.log.read_text()}"
             time.sleep(0.2)
 
+    def _make_data(self):
+        shell.run(*self._command("initdb", "-D", self.data, "-U", self.USER, "-A", "trust",
+                                 "-E", "UTF8", "--locale=C", "--no-sync"), cwd="/")
+
     def _start_once(self, end):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 self._command("postgres", "-D", self.data, "-k", self.sockets,
-                              "-c", "listen_addresses=", "-c", "fsync=off",
+                              "-c", "listen_addresses=", "-c", f"fsync={self.FSYNC}",
                               "-c", "max_connections=200", "-c", "shared_buffers=32MB",
                               # nothing of it in /dev/shm, where a SIGKILL would leave it
                               "-c", "dynamic_shared_memory_type=mmap"),

@@ -485,3 +485,104 @@ Test(db, statements_are_counted)
     cr_assert_eq(db_statements_total() - total, 4);
     db_give(db);
 }
+
+/* ---- wake-ups of what is committed ---- */
+
+static void count_wake(void *context, const char *channel, const char *payload)
+{
+    (void)channel;
+    _Atomic int *wakes = context;
+    if (strcmp(payload, "h1") == 0)
+        atomic_fetch_add(wakes, 1);
+}
+
+static void begin_and_notify(struct db *db, const char *payload)
+{
+    cr_assert(db_begin(db, &err));
+    db_notify(db, "steps", payload);
+    db_notify(db, "steps", payload);
+}
+
+Test(db, a_commit_wakes_once_and_a_rollback_nobody)
+{
+    _Atomic int wakes = 0;
+    cr_assert(db_pool_notify_start(pool, count_wake, &wakes, &err), "%s", err.text);
+    auto_db struct db *db = take_one();
+    begin_and_notify(db, "h1");
+    cr_assert_eq(atomic_load(&wakes), 0);
+    db_rollback(db);
+    cr_assert_eq(atomic_load(&wakes), 0);
+    begin_and_notify(db, "h1");
+    cr_assert(db_commit(db, &err), "%s", err.text);
+    cr_assert_eq(atomic_load(&wakes), 1);
+    db_notify(db, "steps", "h1");
+    cr_assert_eq(atomic_load(&wakes), 2, "outside of a transaction at once");
+}
+
+Test(db, an_inner_commit_wakes_with_the_outer_one)
+{
+    _Atomic int wakes = 0;
+    cr_assert(db_pool_notify_start(pool, count_wake, &wakes, &err), "%s", err.text);
+    auto_db struct db *db = take_one();
+    cr_assert(db_begin(db, &err));
+    begin_and_notify(db, "h1");
+    cr_assert(db_commit(db, &err), "%s", err.text);
+    cr_assert_eq(atomic_load(&wakes), 0, "the inner one says nothing yet");
+    begin_and_notify(db, "h2");
+    db_rollback(db);
+    cr_assert(db_commit(db, &err), "%s", err.text);
+    cr_assert_eq(atomic_load(&wakes), 1, "what came before the inner rollback is not lost");
+    cr_assert(db_begin(db, &err));
+    begin_and_notify(db, "h1");
+    cr_assert(db_commit(db, &err), "%s", err.text);
+    db_rollback_all(db);
+    cr_assert(db_begin(db, &err) && db_commit(db, &err), "%s", err.text);
+    cr_assert_eq(atomic_load(&wakes), 1,
+                 "the outer rollback wakes nobody, nor does the next commit");
+}
+
+Test(db, others_hear_what_was_committed_and_its_pool_does_not)
+{
+    static const char *const channels[] = {"steps", NULL};
+    _Atomic int local = 0, own = 0, other = 0;
+    struct db_listener *of_pool = NULL, *of_other = NULL;
+    struct db_pool_stats stats;
+    cr_assert(db_pool_notify_start(pool, count_wake, &local, &err), "%s", err.text);
+    const struct db_listening to_own = {
+        .channels = channels, .on_wake = count_wake, .context = &own, .own = pool};
+    const struct db_listening to_other = {
+        .channels = channels, .on_wake = count_wake, .context = &other};
+    cr_assert(db_listener_open(&of_pool, conninfo(), &to_own, &err), "%s", err.text);
+    cr_assert(db_listener_open(&of_other, conninfo(), &to_other, &err), "%s", err.text);
+    struct db *db = take_one();
+    for (int i = 1; i <= 3; i++) {
+        begin_and_notify(db, "h1");
+        cr_assert(db_commit(db, &err), "%s", err.text);
+        wait_count(&other, i);
+    }
+    must(db, "SELECT pg_notify('steps', 'h1')");
+    wait_count(&own, 1);
+    cr_assert_eq(atomic_load(&local), 3);
+    db_pool_stats(pool, &stats);
+    cr_assert_eq(stats.notices, 3);
+    db_give(db);
+    db_listener_close(of_pool);
+    db_listener_close(of_other);
+}
+
+Test(db, many_wake_ups_leave_in_few_statements)
+{
+    _Atomic int wakes = 0;
+    struct db_pool_stats stats;
+    cr_assert(db_pool_notify_start(pool, count_wake, &wakes, &err), "%s", err.text);
+    struct db *db = take_one();
+    for (int i = 0; i < 2000; i++)
+        db_notify(db, "steps", i % 2 ? "h1" : "h2");
+    cr_assert_eq(atomic_load(&wakes), 1000, "in this process each at once");
+    clock_sleep_ms(300);
+    db_pool_stats(pool, &stats);
+    cr_assert(stats.notify_statements >= 1 && stats.notify_statements < 200, "%d",
+              (int)stats.notify_statements);
+    cr_assert(stats.notices >= 2 && stats.notices <= 2 * stats.notify_statements);
+    db_give(db);
+}
