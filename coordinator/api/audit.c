@@ -3,15 +3,17 @@
 #include "coordinator/api/handlers.h"
 #include "coordinator/store/audit_view.h"
 
-static bool read_filter(const struct http_request *request, struct audit_filter *filter,
+static bool read_filter(struct http_request *request, struct audit_filter *filter,
                         struct error *err)
 {
     *filter = (struct audit_filter){.actor = http_query(request, "actor"),
                                     .object = http_query(request, "object"),
                                     .since = http_query(request, "since"),
                                     .until = http_query(request, "until")};
-    return (!filter->since || api_check_time("query parameter since", filter->since, err)) &&
-           (!filter->until || api_check_time("query parameter until", filter->until, err));
+    if (filter->since && !api_is_time(filter->since))
+        return http_wrong_parameter(request, "since", API_TIME_EXPECTED, err);
+    return !filter->until || api_is_time(filter->until) ||
+           http_wrong_parameter(request, "until", API_TIME_EXPECTED, err);
 }
 
 bool api_audit_list(void *context, struct http_request *request, bool is_last_call,

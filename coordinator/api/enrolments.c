@@ -46,8 +46,8 @@ bool api_enrolments_create(void *context, struct http_request *request, bool is_
     struct enrolment_request wanted = {0};
     struct enrolment made;
     if (!http_query_only(request, no_parameters, err) ||
-        !json_decode_text(request->body, request->body_size, enrolment_request_fields, &wanted,
-                          err) ||
+        !http_body(request, enrolment_request_fields, &wanted, err) ||
+        !api_check_name(request, "host", wanted.name, err) ||
         !enrolment_create(request->db, request->token.scope, wanted.pool, wanted.name, &made, err))
         return false;
     note_enrolment(request, &wanted, &made);
@@ -70,7 +70,7 @@ static void answer_certificate(const struct api_context *api, const char *host, 
 }
 
 /* Inside the transaction of the change: the host has this certificate now. */
-static bool record(const struct http_request *request, struct db *db, const char *operation,
+static bool record(struct http_request *request, struct db *db, const char *operation,
                    const char *host, const char *serial, struct error *err)
 {
     const struct audit_actor actor = {.kind = "host",
@@ -92,7 +92,7 @@ struct grant {
     char *certificate;
 };
 
-static bool enrol(const struct api_context *api, const struct http_request *request, struct db *db,
+static bool enrol(const struct api_context *api, struct http_request *request, struct db *db,
                   const struct agent_enrol *wanted, struct grant *grant, struct error *err)
 {
     if (!db_begin(db, err))
@@ -116,7 +116,7 @@ bool api_agent_enrol(void *context, struct http_request *request, bool is_last_c
     struct grant grant = {0};
     auto_db struct db *db = NULL;
     if (!http_query_only(request, no_parameters, err) ||
-        !json_decode_text(request->body, request->body_size, agent_enrol_fields, &wanted, err))
+        !http_body(request, agent_enrol_fields, &wanted, err))
         return false;
     bool is_granted = api_take(api, &db, err) && enrol(api, request, db, &wanted, &grant, err);
     explicit_bzero(wanted.token, sizeof wanted.token);
@@ -129,7 +129,7 @@ bool api_agent_enrol(void *context, struct http_request *request, bool is_last_c
     return true;
 }
 
-static bool renew(const struct api_context *api, const struct http_request *request,
+static bool renew(const struct api_context *api, struct http_request *request,
                   const struct agent_renew *wanted, struct grant *grant, struct error *err)
 {
     if (!db_begin(request->db, err))
@@ -151,7 +151,7 @@ bool api_agent_renew(void *context, struct http_request *request, bool is_last_c
     struct agent_renew wanted = {0};
     struct grant grant = {0};
     if (!http_query_only(request, no_parameters, err) ||
-        !json_decode_text(request->body, request->body_size, agent_renew_fields, &wanted, err))
+        !http_body(request, agent_renew_fields, &wanted, err))
         return false;
     bool is_granted = renew(api, request, &wanted, &grant, err);
     json_release(agent_renew_fields, &wanted);

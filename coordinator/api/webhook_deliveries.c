@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool read_state(const struct http_request *request, const char **state, struct error *err)
+static bool read_state(struct http_request *request, const char **state, struct error *err)
 {
     static const char *const states[] = {"pending", "delivered", "dead", NULL};
     const char *word = http_query(request, "state");
@@ -21,8 +21,7 @@ static bool read_state(const struct http_request *request, const char **state, s
         if (strcmp(states[i], word) == 0)
             return true;
     }
-    return error_set(err, ERROR_INVALID,
-                     "query parameter state: expected pending, delivered or dead");
+    return http_wrong_parameter(request, "state", "pending, delivered or dead", err);
 }
 
 void api_answer_delivery(const char *webhook, struct http_answer *answer)

@@ -352,6 +352,7 @@ void http_on_completed(void *listener, struct MHD_Connection *connection, void *
     http_connection_expect(connection, server->header_ms ? server->header_ms + IDLE_MS : 0);
     token_done(&exchange->request.token);
     audit_change_done(&exchange->request.change);
+    field_errors_done(&exchange->request.errors);
     buffer_done(&exchange->body);
     explicit_bzero(exchange->bearer, sizeof exchange->bearer);
     free(exchange->answer.body);
