@@ -13,7 +13,7 @@
 
 enum { JSON_DEPTH = 16, POINTER_SIZE = 160, EXPECTED_SIZE = 200 };
 #define DOCUMENT_EXPECTED "one JSON object in UTF-8, each key once, at most 16 levels deep"
-#define TEXT_EXPECTED "text of %" PRId64 " to %" PRId64 " bytes"
+#define TEXT_EXPECTED     "text of %" PRId64 " to %" PRId64 " bytes"
 
 /* Where the decoder stands, as a JSON pointer (RFC 6901), for error texts. */
 struct place {
@@ -53,8 +53,8 @@ static bool wrong(struct decoder *decoder, const struct place *place, const char
     char pointer[POINTER_SIZE];
     place_text(place, pointer);
     if (!decoder->has_failed)
-        error_write(decoder->err, ERROR_INVALID, "%s: %s",
-                    pointer[0] ? pointer : "the document", said);
+        error_write(decoder->err, ERROR_INVALID, "%s: %s", pointer[0] ? pointer : "the document",
+                    said);
     decoder->has_failed = true;
     field_errors_add(decoder->errors, FIELD_BODY, pointer, detail, expected);
     return false;
@@ -102,8 +102,8 @@ static void names_text(const char *const *names, char out[EXPECTED_SIZE])
 {
     size_t used = (size_t)snprintf(out, EXPECTED_SIZE, "one of");
     for (int i = 0; names[i] && used < EXPECTED_SIZE; i++)
-        used += (size_t)snprintf(out + used, EXPECTED_SIZE - used, "%s \"%s\"", i ? "," : "",
-                                 names[i]);
+        used +=
+            (size_t)snprintf(out + used, EXPECTED_SIZE - used, "%s \"%s\"", i ? "," : "", names[i]);
 }
 
 static int64_t longest(const struct json_field *field)
@@ -368,8 +368,8 @@ static bool unknown(struct decoder *decoder, const struct json_field *fields,
     char expected[EXPECTED_SIZE];
     size_t used = (size_t)snprintf(expected, sizeof expected, "one of");
     for (int i = 0; fields[i].name && used < sizeof expected; i++)
-        used += (size_t)snprintf(expected + used, sizeof expected - used, "%s \"%s\"",
-                                 i ? "," : "", fields[i].name);
+        used += (size_t)snprintf(expected + used, sizeof expected - used, "%s \"%s\"", i ? "," : "",
+                                 fields[i].name);
     return wrong(decoder, place, "unknown key", "is not known here", expected);
 }
 

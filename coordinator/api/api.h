@@ -39,11 +39,11 @@ bool api_switchover(struct http_request *request, const char *pointer, const cha
 /* What was asked of a migration goes on: Location says where, Retry-After when to look again. */
 void api_migration_accepted(const char *id, struct http_answer *answer);
 
-/* Query parameters `limit` (1..PAGE_MOST) and `cursor` (the `next` of the page before) of a list,
- * and whatever is named in `more` (NULL-terminated, or NULL); any other is ERROR_INVALID. */
-struct page;
-bool api_page(struct http_request *request, const char *const more[], struct page *page,
-              struct error *err) must_check;
+/* Answers a page of the list, by the query parameters that its table knows, `limit`, `cursor`,
+ * `sort` and `fields`; `own`: the list's own parameters. */
+struct page_list;
+bool api_list(struct http_request *request, const struct page_list *list, const char *const own[],
+              struct http_answer *answer, struct error *err) must_check;
 /* The answer is a delivery of this webhook, which goes on: 202, and where to look. */
 void api_answer_delivery(const char *webhook, struct http_answer *answer);
 /* `limit` alone; PAGE_DEFAULT when it is absent. */

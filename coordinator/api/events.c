@@ -114,8 +114,8 @@ static bool refuse_future(struct http_request *request, int64_t after, int64_t n
 }
 
 /* *is_gone: the answer says that it is. */
-static bool check_position(struct http_request *request, int64_t after,
-                           struct http_answer *answer, bool *is_gone, struct error *err)
+static bool check_position(struct http_request *request, int64_t after, struct http_answer *answer,
+                           bool *is_gone, struct error *err)
 {
     struct event_bounds bounds;
     if (!event_store_bounds(request->db, &bounds, err))

@@ -43,9 +43,7 @@ bool api_mapping_sets_list(void *context, struct http_request *request, bool is_
 {
     (void)context;
     (void)is_last_call;
-    struct page page;
-    return api_page(request, NULL, &page, err) &&
-           mapping_set_list(request->db, &page, &answer->body, err);
+    return api_list(request, &mapping_set_list, NULL, answer, err);
 }
 
 static bool find(struct http_request *request, char id[UUID_SIZE], struct error *err)

@@ -76,16 +76,15 @@ void api_migration_accepted(const char *id, struct http_answer *answer)
     snprintf(answer->location, sizeof answer->location, "/v1/migrations/%s", id);
 }
 
-static bool read_change(struct http_request *request, struct policy_change *out,
-                        struct error *err)
+static bool read_change(struct http_request *request, struct policy_change *out, struct error *err)
 {
     struct change_request wanted = {0};
     if (!http_body(request, change_fields, &wanted, err))
         return false;
     struct policy_change *change = &wanted.change;
     bool is_read =
-        !change->has_switchover || api_switchover(request, "/switchover", wanted.switchover,
-                                                  &change->policy.switchover, err);
+        !change->has_switchover ||
+        api_switchover(request, "/switchover", wanted.switchover, &change->policy.switchover, err);
     json_release(change_fields, &wanted);
     bool has_any = change->has_priority || change->has_bandwidth || change->has_retries ||
                    change->has_stall_timeout || change->has_switchover || change->has_network;

@@ -297,30 +297,15 @@ bool api_migrations_create(void *context, struct http_request *request, bool is_
     return is_done;
 }
 
-/* A state, "active" for all that have not ended, or nothing for all. */
-static bool read_state(struct http_request *request, const char **state, struct error *err)
-{
-    const char *word = http_query(request, "state");
-    enum migration_state parsed;
-    if (word && strcmp(word, "active") != 0 && !migration_state_parse(word, &parsed))
-        return error_set(err, ERROR_INVALID,
-                         "query parameter state: expected \"active\" or a migration's state");
-    *state = word;
-    return true;
-}
-
 bool api_migrations_list(void *context, struct http_request *request, bool is_last_call,
                          struct http_answer *answer, struct error *err)
 {
-    static const char *const more[] = {"state", NULL};
     const struct api_context *api = context;
     (void)is_last_call;
-    struct page page;
-    const char *state = NULL;
+    struct db_text seconds = db_int(api->config->host_lost_after_s);
     answer->keep_ms = LIST_KEEP_MS;
-    return api_page(request, more, &page, err) && read_state(request, &state, err) &&
-           migration_store_list(request->db, &page, state, api->config->host_lost_after_s,
-                                &answer->body, err);
+    return api_list(request, &migration_list,
+                    (const char *const[]){seconds.text, request->token.scope}, answer, err);
 }
 
 static bool check_id(struct http_request *request, struct error *err)

@@ -24,9 +24,7 @@ bool api_pools_list(void *context, struct http_request *request, bool is_last_ca
 {
     (void)context;
     (void)is_last_call;
-    struct page page;
-    return api_page(request, NULL, &page, err) &&
-           pool_store_list(request->db, &page, &answer->body, err);
+    return api_list(request, &pool_list, (const char *const[]){request->token.scope}, answer, err);
 }
 
 bool api_pools_show(void *context, struct http_request *request, bool is_last_call,

@@ -1,5 +1,5 @@
-/* Times of RFC 3339; see api_is_time in api.h. Stricter than PostgreSQL, which also takes "tomorrow",
- * so that what passes here is no error there. */
+/* Times of RFC 3339; see api_is_time in api.h. Stricter than PostgreSQL, which also takes
+ * "tomorrow", so that what passes here is no error there. */
 #include "coordinator/api/api.h"
 
 #include <string.h>

@@ -33,9 +33,7 @@ bool api_tokens_list(void *context, struct http_request *request, bool is_last_c
 {
     (void)context;
     (void)is_last_call;
-    struct page page;
-    return api_page(request, NULL, &page, err) &&
-           token_view_list(request->db, &page, &answer->body, err);
+    return api_list(request, &token_list, NULL, answer, err);
 }
 
 static bool find(struct http_request *request, char id[UUID_SIZE], struct error *err)

@@ -140,9 +140,7 @@ bool api_webhooks_list(void *context, struct http_request *request, bool is_last
 {
     (void)context;
     (void)is_last_call;
-    struct page page;
-    return api_page(request, NULL, &page, err) &&
-           webhook_store_list(request->db, &page, &answer->body, err);
+    return api_list(request, &webhook_list, NULL, answer, err);
 }
 
 static bool find(struct http_request *request, char id[UUID_SIZE], struct error *err)

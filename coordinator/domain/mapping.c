@@ -49,7 +49,8 @@ static bool decode_disk(const char *device, const json_t *value, struct mapping_
     size_t found = field_errors_count(errors);
     member_pointer("disks", device, pointer);
     if (device[0] == '\0' || strlen(device) >= sizeof out->device)
-        return field_wrong(errors, pointer, "has another name", "a device name of 1 to 31 bytes", err);
+        return field_wrong(errors, pointer, "has another name", "a device name of 1 to 31 bytes",
+                           err);
     struct disk_document document = {0};
     if (!json_decode_all(value, disk_fields, &document, errors, err)) {
         field_errors_prefix(errors, found, pointer);
@@ -70,7 +71,8 @@ static bool decode_disks(const char *text, struct json_array *out, struct field_
         return true;
     json_auto_t *root = json_loads(text, JSON_DECODE_ANY, NULL);
     if (!json_is_object(root) || json_object_size(root) > LIMIT_DISKS)
-        return field_wrong(errors, "/disks", "is something else", "an object of at most 64 members", err);
+        return field_wrong(errors, "/disks", "is something else", "an object of at most 64 members",
+                           err);
     auto_free struct mapping_disk *disks =
         memory_array(json_object_size(root), sizeof(struct mapping_disk));
     size_t count = 0;

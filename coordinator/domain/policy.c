@@ -27,7 +27,8 @@ static bool read_time(const char *pointer, const char *text, int64_t *out,
     struct tm parts = {0};
     const char *end = text[0] ? strptime(text, "%Y-%m-%dT%H:%M:%S%z", &parts) : "";
     if (!end || *end)
-        return field_wrong(errors, pointer, "is no such time", "a time such as 2026-01-31T22:00:00Z", err);
+        return field_wrong(errors, pointer, "is no such time",
+                           "a time such as 2026-01-31T22:00:00Z", err);
     long offset_s = parts.tm_gmtoff;
     *out = text[0] ? timegm(&parts) - offset_s : 0;
     return true;
@@ -66,5 +67,5 @@ bool switchover_decode(const char *text, int64_t now_s, struct switchover *out,
         }
     }
     return field_wrong(errors, "", "is something else",
-                 "\"automatic\", \"manual\" or an object with not_before, not_after", err);
+                       "\"automatic\", \"manual\" or an object with not_before, not_after", err);
 }

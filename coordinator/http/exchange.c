@@ -175,6 +175,7 @@ static void add_headers(const struct http_exchange *exchange, struct MHD_Respons
     add_header(response, MHD_HTTP_HEADER_ETAG, exchange->etag);
     add_header(response, "Idempotency-Replayed", exchange->is_replayed ? "true" : "");
     add_header(response, "X-Content-Type-Options", "nosniff");
+    add_header(response, "Content-Security-Policy", answer->policy ? answer->policy : "");
     add_header(response, MHD_HTTP_HEADER_LOCATION, answer->location);
     add_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
     add_header(response, MHD_HTTP_HEADER_ALLOW, exchange->allow);

@@ -77,6 +77,7 @@ struct http_answer {
     int status;               /* 200 unless set */
     char *body;               /* owned; NULL = none */
     const char *content_type; /* "application/json" unless set */
+    const char *policy;       /* Content-Security-Policy when not NULL */
     char location[256];       /* Location header when not empty */
     int retry_after_s;        /* Retry-After header when > 0 */
     int park_ms;              /* > 0: answer later: when http_wake(key) is called or after park_ms

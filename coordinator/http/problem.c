@@ -37,15 +37,13 @@ int http_status_of(enum error_code code)
 
 static json_t *errors_json(const struct field_errors *errors)
 {
-    static const char *const places[] = {[FIELD_BODY] = "pointer",
-                                         [FIELD_QUERY] = "parameter",
-                                         [FIELD_HEADER] = "header"};
+    static const char *const places[] = {
+        [FIELD_BODY] = "pointer", [FIELD_QUERY] = "parameter", [FIELD_HEADER] = "header"};
     json_t *list = json_array();
     for (size_t i = 0; i < errors->count; i++) {
         const struct field_error *one = &errors->items[i];
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:s}", places[one->place], one->name, "detail",
-                                        one->detail, "expected", one->expected));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s}", places[one->place], one->name,
+                                              "detail", one->detail, "expected", one->expected));
     }
     return list;
 }
@@ -96,5 +94,6 @@ void http_refuse_error(struct http_exchange *exchange, const struct error *err)
         http_refuse(exchange, 500, "internal", "Internal error; the log names it by the request");
         return;
     }
-    set_problem(exchange, http_status_of(err->code), http_problem(err, &exchange->request.errors, exchange->id));
+    set_problem(exchange, http_status_of(err->code),
+                http_problem(err, &exchange->request.errors, exchange->id));
 }

@@ -67,9 +67,11 @@ struct query_check {
 
 static void allowed_text(const char *const allowed[], char out[ALLOWED_SIZE])
 {
-    size_t used = (size_t)snprintf(out, ALLOWED_SIZE, "%s", allowed[0] ? "one of" : "no parameters");
+    size_t used =
+        (size_t)snprintf(out, ALLOWED_SIZE, "%s", allowed[0] ? "one of" : "no parameters");
     for (int i = 0; allowed[i] && used < ALLOWED_SIZE; i++)
-        used += (size_t)snprintf(out + used, ALLOWED_SIZE - used, "%s %s", i ? "," : "", allowed[i]);
+        used +=
+            (size_t)snprintf(out + used, ALLOWED_SIZE - used, "%s %s", i ? "," : "", allowed[i]);
 }
 
 /* The first of what is wrong is the error's text. */

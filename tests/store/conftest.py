@@ -44,6 +44,18 @@ def coordinator(installed):
     return installed
 
 
+@pytest.fixture(scope="module")
+def module_coordinator(_server, tmp_path_factory):
+    """One that all tests of a module share, which change nothing of what the others look at."""
+    if not _server.is_running():
+        _server.start()
+    made = Coordinator(tmp_path_factory.mktemp("coordinator"), _server, host_lost_after_s=600)
+    made.init()
+    made.start()
+    yield made
+    made.kill()
+
+
 @pytest.fixture
 def admin(coordinator):
     return coordinator.api(coordinator.make_token("admin", "admin"))

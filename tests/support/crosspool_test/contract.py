@@ -10,7 +10,7 @@ TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 KNOWN = {"$ref", "type", "enum", "const", "format", "pattern", "minLength", "maxLength", "minimum",
          "maximum", "default", "description", "properties", "required", "additionalProperties",
-         "items", "minItems", "maxItems", "oneOf"}
+         "items", "minItems", "maxItems", "oneOf", "anyOf"}
 
 
 class Contract:
@@ -40,6 +40,8 @@ class Contract:
             fits = [option for option in schema["oneOf"] if not self.wrong(option, value, where)]
             if len(fits) != 1:
                 return [f"{where}: fits {len(fits)} of oneOf"]
+        if "anyOf" in schema:
+            return min((self.wrong(option, value, where) for option in schema["anyOf"]), key=len)
         found = self._wrong_type(schema, value, where) or self._wrong_value(schema, value, where)
         if isinstance(value, dict):
             found = found + self._wrong_members(schema, value, where)

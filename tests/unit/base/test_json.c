@@ -133,8 +133,7 @@ Test(json, all_that_is_wrong_is_told_at_once)
     struct parent parent = {0};
     struct field_errors errors = {0};
     struct error err;
-    cr_assert_not(
-        json_decode_text_all(text, strlen(text), parent_fields, &parent, &errors, &err));
+    cr_assert_not(json_decode_text_all(text, strlen(text), parent_fields, &parent, &errors, &err));
     cr_expect_str_eq(err.text, "/cuont: unknown key");
     cr_assert_eq(errors.count, sizeof all_wrong / sizeof all_wrong[0]);
     for (size_t i = 0; i < errors.count; i++) {
@@ -157,8 +156,7 @@ Test(json, what_is_wrong_beyond_the_limit_is_left_out)
     for (int i = 0; i < 2 * FIELD_ERRORS_MOST; i++)
         sprintf(text + strlen(text), ",\"more%d\":1", i);
     strcat(text, "}");
-    cr_assert_not(
-        json_decode_text_all(text, strlen(text), parent_fields, &parent, &errors, &err));
+    cr_assert_not(json_decode_text_all(text, strlen(text), parent_fields, &parent, &errors, &err));
     cr_expect_eq(errors.count, FIELD_ERRORS_MOST);
     field_errors_done(&errors);
 }
