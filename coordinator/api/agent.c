@@ -26,6 +26,8 @@ bool api_agent_report(void *context, struct http_request *request, bool is_last_
                    failpoint("report.applied", err);
     json_release(agent_report_fields, &report);
     answer->status = 204;
+    if (!is_done && err->code == ERROR_INVALID)
+        return http_wrong_member(request, "", "a report that agrees with itself", err);
     return is_done;
 }
 

@@ -87,6 +87,13 @@ static bool record(struct http_request *request, struct db *db, const char *oper
     return is_written;
 }
 
+/* All else of the body was checked before. */
+static bool wrong_csr(struct http_request *request, struct error *err)
+{
+    return err->code == ERROR_INVALID &&
+           http_wrong_member(request, "/csr", "a certificate request in PEM", err);
+}
+
 struct grant {
     char host[UUID_SIZE], serial[65];
     char *certificate;
@@ -123,7 +130,7 @@ bool api_agent_enrol(void *context, struct http_request *request, bool is_last_c
     json_release(agent_enrol_fields, &wanted);
     auto_free char *certificate = grant.certificate;
     if (!is_granted)
-        return false;
+        return wrong_csr(request, err);
     log_info("host %s has enrolled", grant.host);
     answer_certificate(api, grant.host, certificate, answer);
     return true;
@@ -157,7 +164,7 @@ bool api_agent_renew(void *context, struct http_request *request, bool is_last_c
     json_release(agent_renew_fields, &wanted);
     auto_free char *certificate = grant.certificate;
     if (!is_granted)
-        return false;
+        return wrong_csr(request, err);
     log_info("host %s has renewed its certificate", request->host);
     answer_certificate(api, request->host, certificate, answer);
     return true;

@@ -1,4 +1,4 @@
-/* All operations. tests/store/test_openapi.py reads this table and api/openapi.yaml. */
+/* All operations. tests/api/test_openapi.py reads this table and api/openapi.yaml. */
 #include "coordinator/api/api.h"
 #include "coordinator/api/handlers.h"
 

@@ -126,6 +126,20 @@ static void refuse_size(struct http_exchange *exchange)
     http_refuse(exchange, 413, "too-large", text);
 }
 
+/* A body that says that it is something else than JSON is not looked at. */
+static bool check_content_type(struct http_exchange *exchange)
+{
+    static const char json[] = "application/json";
+    const char *type = http_header(exchange, MHD_HTTP_HEADER_CONTENT_TYPE);
+    bool is_read = strcmp(exchange->route->method, "GET") == 0;
+    if (is_read || !type || (strncasecmp(type, json, sizeof json - 1) == 0 &&
+                             strchr("; ", type[sizeof json - 1])))
+        return true;
+    http_refuse(exchange, 415, "unsupported-media-type",
+                "Content-Type: expected application/json, or none");
+    return false;
+}
+
 static struct http_exchange *exchange_new(const struct http_listener *listener,
                                           struct MHD_Connection *connection, const char *method,
                                           const char *path)
@@ -277,8 +291,9 @@ static enum MHD_Result begin(const struct http_listener *listener,
     *state = exchange;
     http_connection_expect(connection, exchange->server->body_ms);
     find_route(exchange);
-    if (check_header_size(exchange) && exchange->route && identify(exchange))
-        (void)http_rate_check(exchange); /* each refusal is in the answer */
+    if (check_header_size(exchange) && exchange->route && identify(exchange) &&
+        http_rate_check(exchange))
+        (void)check_content_type(exchange); /* each refusal is in the answer */
     buffer_init(&exchange->body, body_limit(exchange));
     if (announced_bytes(exchange) <= body_limit(exchange))
         return MHD_YES;

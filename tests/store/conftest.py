@@ -5,9 +5,30 @@ import tempfile
 
 import pytest
 
+from crosspool_test.api import Api
 from crosspool_test.coordinator import Coordinator
 from crosspool_test.identity import Identity
 from crosspool_test.postgres import Postgres
+from crosspool_test.store_fixtures import find_helpers
+from crosspool_test.validator import Validator
+
+find_helpers()
+
+
+@pytest.fixture(scope="session")
+def _validator():
+    validator = Validator()
+    Api.observer = validator.see
+    yield validator
+    Api.observer = None
+    validator.close()
+
+
+@pytest.fixture(autouse=True)
+def answers_fit_the_contract(_validator):
+    """Every answer that a test sees, whatever the test looks at."""
+    yield
+    assert _validator.finish() == []
 
 
 @pytest.fixture(scope="session")
