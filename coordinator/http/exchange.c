@@ -132,8 +132,8 @@ static bool check_content_type(struct http_exchange *exchange)
     static const char json[] = "application/json";
     const char *type = http_header(exchange, MHD_HTTP_HEADER_CONTENT_TYPE);
     bool is_read = strcmp(exchange->route->method, "GET") == 0;
-    if (is_read || !type || (strncasecmp(type, json, sizeof json - 1) == 0 &&
-                             strchr("; ", type[sizeof json - 1])))
+    if (is_read || !type ||
+        (strncasecmp(type, json, sizeof json - 1) == 0 && strchr("; ", type[sizeof json - 1])))
         return true;
     http_refuse(exchange, 415, "unsupported-media-type",
                 "Content-Type: expected application/json, or none");

@@ -1,7 +1,8 @@
 """Requests made of the contract, good and wrong, against a real coordinator: no 5xx, no hang, every
 answer as the contract says, no change without its row in the audit log, none by a refusal.
 
-CROSSPOOL_SEED makes another run; CROSSPOOL_FULL=1 makes 100,000 requests."""
+CROSSPOOL_SEED makes another run; CROSSPOOL_FULL=1 makes 100,000 requests, CROSSPOOL_REQUESTS as many as
+it says."""
 import os
 import threading
 import time
@@ -15,7 +16,8 @@ from crosspool_test.request_maker import UNKNOWN, RequestMaker
 from crosspool_test.validator import Validator
 
 SEED = int(os.environ.get("CROSSPOOL_SEED", "1"))
-REQUESTS = 100000 if os.environ.get("CROSSPOOL_FULL") == "1" else 10000
+REQUESTS = int(os.environ.get("CROSSPOOL_REQUESTS") or
+               (100000 if os.environ.get("CROSSPOOL_FULL") == "1" else 10000))
 THREADS = 4
 HANG_S = 30
 
