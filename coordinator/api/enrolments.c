@@ -70,7 +70,7 @@ static void answer_certificate(const struct api_context *api, const char *host, 
 }
 
 /* Inside the transaction of the change: the host has this certificate now. */
-static bool record(struct http_request *request, struct db *db, const char *operation,
+static bool record(const struct http_request *request, struct db *db, const char *operation,
                    const char *host, const char *serial, struct error *err)
 {
     const struct audit_actor actor = {.kind = "host",
@@ -99,7 +99,7 @@ struct grant {
     char *certificate;
 };
 
-static bool enrol(const struct api_context *api, struct http_request *request, struct db *db,
+static bool enrol(const struct api_context *api, const struct http_request *request, struct db *db,
                   const struct agent_enrol *wanted, struct grant *grant, struct error *err)
 {
     if (!db_begin(db, err))
@@ -136,7 +136,7 @@ bool api_agent_enrol(void *context, struct http_request *request, bool is_last_c
     return true;
 }
 
-static bool renew(const struct api_context *api, struct http_request *request,
+static bool renew(const struct api_context *api, const struct http_request *request,
                   const struct agent_renew *wanted, struct grant *grant, struct error *err)
 {
     if (!db_begin(request->db, err))

@@ -66,7 +66,7 @@ static bool read_filter(struct http_request *request, struct event_filter *filte
 }
 
 /* A stream unless JSON is asked for by name. */
-static bool wants_page(struct http_request *request)
+static bool wants_page(const struct http_request *request)
 {
     const char *accept = http_request_header(request, "Accept");
     return accept && strstr(accept, "application/json") && !strstr(accept, "text/event-stream");
@@ -83,7 +83,7 @@ static bool read_request(struct http_request *request, struct event_request *wan
            api_limit(request, &wanted->limit, err);
 }
 
-static void answer_gone(struct http_request *request, const struct event_bounds *bounds,
+static void answer_gone(const struct http_request *request, const struct event_bounds *bounds,
                         int64_t after, struct http_answer *answer)
 {
     char detail[160];

@@ -20,7 +20,7 @@ bool api_hosts_list(void *context, struct http_request *request, bool is_last_ca
                     answer, err);
 }
 
-static bool show(const struct api_context *api, struct http_request *request, char **body,
+static bool show(const struct api_context *api, const struct http_request *request, char **body,
                  struct error *err)
 {
     return listing_host(request->db, request->token.scope, request->parameters[0],

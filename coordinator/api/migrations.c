@@ -86,7 +86,7 @@ static bool find_maps(struct http_request *request, const struct create_request 
            mapping_decode(text, &out->admission.set, NULL, err);
 }
 
-static bool find_objects(struct http_request *request, const struct create_request *wanted,
+static bool find_objects(const struct http_request *request, const struct create_request *wanted,
                          struct creation *out, struct error *err)
 {
     const char *scope = request->token.scope; /* both ends have to be in it */
@@ -228,7 +228,7 @@ static bool answer_check(struct http_request *request, const struct creation *cr
     return true;
 }
 
-static void answer_blocked(struct http_request *request, const struct admission *admission,
+static void answer_blocked(const struct http_request *request, const struct admission *admission,
                            struct http_answer *answer)
 {
     struct error why;
