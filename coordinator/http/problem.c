@@ -55,7 +55,7 @@ static char *problem_text(const char *type, const char *title, int status, const
     json_t *problem = json_pack(
         "{s:s+, s:s, s:i, s:o, s:s}", "type", "urn:crosspool:problem:", type, "title", title,
         "status", status, "detail", text ? text : json_string("not UTF-8"), "request", request_id);
-    if (field_errors_count(errors))
+    if (errors && errors->count > 0)
         json_object_set_new(problem, "errors", errors_json(errors));
     char *encoded = json_dumps(problem, JSON_COMPACT | JSON_PRESERVE_ORDER);
     json_decref(problem);
