@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/field_error.h"
 
 #include <jansson.h>
 #include <stddef.h>
@@ -57,6 +58,11 @@ bool json_decode(const json_t *object, const struct json_field *fields, void *ou
 /* Both at once. */
 bool json_decode_text(const char *text, size_t size, const struct json_field *fields, void *out,
                       struct error *err) must_check;
+/* The same, and all that is wrong (FIELD_BODY) goes to `errors`; NULL: the first is enough. */
+bool json_decode_all(const json_t *object, const struct json_field *fields, void *out,
+                     struct field_errors *errors, struct error *err) must_check;
+bool json_decode_text_all(const char *text, size_t size, const struct json_field *fields, void *out,
+                          struct field_errors *errors, struct error *err) must_check;
 /* Encodes a struct by the same table (absent optional TEXT = NULL is left out). New reference. */
 json_t *json_encode(const struct json_field *fields, const void *in);
 char *json_encode_text(const struct json_field *fields, const void *in); /* compact; caller frees */

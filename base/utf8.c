@@ -1,4 +1,4 @@
-/* Repair of cut UTF-8; see utf8.h. */
+/* Checks and repairs UTF-8; see utf8.h. */
 #include "base/utf8.h"
 
 #include <stddef.h>
@@ -38,4 +38,15 @@ void utf8_repair(char *text)
             *at = '?';
         at += length ? length : 1;
     }
+}
+
+bool utf8_is_valid(const char *text)
+{
+    for (const unsigned char *at = (const unsigned char *)text; *at;) {
+        size_t length = sequence_length(at);
+        if (length == 0)
+            return false;
+        at += length;
+    }
+    return true;
 }

@@ -28,7 +28,7 @@ bool api_agent_report(void *context, struct http_request *request, bool is_last_
     (void)context;
     (void)is_last_call;
     struct agent_report report = {0};
-    if (!json_decode_text(request->body, request->body_size, agent_report_fields, &report, err))
+    if (!http_body(request, agent_report_fields, &report, err))
         return false;
     int64_t offset_ms = clock_offset_ms(request, &report);
     bool is_done = failpoint("report.received", err) &&
@@ -37,6 +37,8 @@ bool api_agent_report(void *context, struct http_request *request, bool is_last_
                    failpoint("report.applied", err);
     json_release(agent_report_fields, &report);
     answer->status = 204;
+    if (!is_done && err->code == ERROR_INVALID)
+        return http_wrong_member(request, "", "a report that agrees with itself", err);
     return is_done;
 }
 
@@ -53,7 +55,7 @@ bool api_agent_poll(void *context, struct http_request *request, bool is_last_ca
     const struct api_context *api = context;
     struct agent_poll poll = {0};
     struct agent_poll_answer found = {0};
-    if (!json_decode_text(request->body, request->body_size, agent_poll_fields, &poll, err))
+    if (!http_body(request, agent_poll_fields, &poll, err))
         return false;
     bool is_done = inventory_store_seen(request->db, request->host, err) &&
                    step_store_poll(request->db, request->host, &poll, &found, err);

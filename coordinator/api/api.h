@@ -24,19 +24,29 @@ struct api_context {
  * available: whoever calls did not say who he is. */
 bool api_take(const struct api_context *context, struct db **db, struct error *err) must_check;
 
-/* ERROR_INVALID, which begins with `what`, unless the text is a time of RFC 3339, as answers hold
- * them: "2026-01-31T12:00:00Z". */
-bool api_check_time(const char *what, const char *text, struct error *err) must_check;
+/* Is it a time of RFC 3339, as answers hold them: "2026-01-31T12:00:00Z"? */
+#define API_TIME_EXPECTED "a time such as 2026-01-31T12:00:00Z"
+bool api_is_time(const char *text);
+/* The member /name: a name as coordinator/security/name.h wants it. */
+bool api_check_name(struct http_request *request, const char *what, const char *name,
+                    struct error *err) must_check;
+struct mapping;
+struct switchover;
+/* A map and a switch-over within the body, at this pointer, as JSON text. */
+bool api_mapping(struct http_request *request, const char *pointer, const char *text,
+                 struct mapping *out, struct error *err) must_check;
+bool api_switchover(struct http_request *request, const char *pointer, const char *text,
+                    struct switchover *out, struct error *err) must_check;
 
 /* What was asked of a migration goes on: Location says where, Retry-After when to look again. */
 void api_migration_accepted(const char *id, struct http_answer *answer);
 
-/* Query parameters `limit` (1..PAGE_MOST) and `cursor` (the `next` of the page before) of a list,
- * and whatever is named in `more` (NULL-terminated, or NULL); any other is ERROR_INVALID. */
-struct page;
-bool api_page(const struct http_request *request, const char *const more[], struct page *page,
-              struct error *err) must_check;
+/* Answers a page of the list, by the query parameters that its table knows, `limit`, `cursor`,
+ * `sort` and `fields`; `own`: the list's own parameters. */
+struct page_list;
+bool api_list(struct http_request *request, const struct page_list *list, const char *const own[],
+              struct http_answer *answer, struct error *err) must_check;
 /* The answer is a delivery of this webhook, which goes on: 202, and where to look. */
 void api_answer_delivery(const char *webhook, struct http_answer *answer);
 /* `limit` alone; PAGE_DEFAULT when it is absent. */
-bool api_limit(const struct http_request *request, int *limit, struct error *err) must_check;
+bool api_limit(struct http_request *request, int *limit, struct error *err) must_check;

@@ -3,25 +3,10 @@
 #include "coordinator/api/handlers.h"
 #include "coordinator/store/audit_view.h"
 
-static bool read_filter(const struct http_request *request, struct audit_filter *filter,
-                        struct error *err)
-{
-    *filter = (struct audit_filter){.actor = http_query(request, "actor"),
-                                    .object = http_query(request, "object"),
-                                    .since = http_query(request, "since"),
-                                    .until = http_query(request, "until")};
-    return (!filter->since || api_check_time("query parameter since", filter->since, err)) &&
-           (!filter->until || api_check_time("query parameter until", filter->until, err));
-}
-
 bool api_audit_list(void *context, struct http_request *request, bool is_last_call,
                     struct http_answer *answer, struct error *err)
 {
-    static const char *const more[] = {"actor", "object", "since", "until", NULL};
     (void)context;
     (void)is_last_call;
-    struct page page;
-    struct audit_filter filter;
-    return api_page(request, more, &page, err) && read_filter(request, &filter, err) &&
-           audit_view_list(request->db, &page, &filter, &answer->body, err);
+    return api_list(request, &audit_list, NULL, answer, err);
 }

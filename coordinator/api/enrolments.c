@@ -46,8 +46,8 @@ bool api_enrolments_create(void *context, struct http_request *request, bool is_
     struct enrolment_request wanted = {0};
     struct enrolment made;
     if (!http_query_only(request, no_parameters, err) ||
-        !json_decode_text(request->body, request->body_size, enrolment_request_fields, &wanted,
-                          err) ||
+        !http_body(request, enrolment_request_fields, &wanted, err) ||
+        !api_check_name(request, "host", wanted.name, err) ||
         !enrolment_create(request->db, request->token.scope, wanted.pool, wanted.name, &made, err))
         return false;
     note_enrolment(request, &wanted, &made);
@@ -87,6 +87,13 @@ static bool record(const struct http_request *request, struct db *db, const char
     return is_written;
 }
 
+/* All else of the body was checked before. */
+static bool wrong_csr(struct http_request *request, struct error *err)
+{
+    return err->code == ERROR_INVALID &&
+           http_wrong_member(request, "/csr", "a certificate request in PEM", err);
+}
+
 struct grant {
     char host[UUID_SIZE], serial[65];
     char *certificate;
@@ -116,14 +123,14 @@ bool api_agent_enrol(void *context, struct http_request *request, bool is_last_c
     struct grant grant = {0};
     auto_db struct db *db = NULL;
     if (!http_query_only(request, no_parameters, err) ||
-        !json_decode_text(request->body, request->body_size, agent_enrol_fields, &wanted, err))
+        !http_body(request, agent_enrol_fields, &wanted, err))
         return false;
     bool is_granted = api_take(api, &db, err) && enrol(api, request, db, &wanted, &grant, err);
     explicit_bzero(wanted.token, sizeof wanted.token);
     json_release(agent_enrol_fields, &wanted);
     auto_free char *certificate = grant.certificate;
     if (!is_granted)
-        return false;
+        return wrong_csr(request, err);
     log_info("host %s has enrolled", grant.host);
     answer_certificate(api, grant.host, certificate, answer);
     return true;
@@ -151,13 +158,13 @@ bool api_agent_renew(void *context, struct http_request *request, bool is_last_c
     struct agent_renew wanted = {0};
     struct grant grant = {0};
     if (!http_query_only(request, no_parameters, err) ||
-        !json_decode_text(request->body, request->body_size, agent_renew_fields, &wanted, err))
+        !http_body(request, agent_renew_fields, &wanted, err))
         return false;
     bool is_granted = renew(api, request, &wanted, &grant, err);
     json_release(agent_renew_fields, &wanted);
     auto_free char *certificate = grant.certificate;
     if (!is_granted)
-        return false;
+        return wrong_csr(request, err);
     log_info("host %s has renewed its certificate", request->host);
     answer_certificate(api, request->host, certificate, answer);
     return true;

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define AFTER_EXPECTED    "the id of an event, 0 or higher"
+#define RESOURCE_EXPECTED "migrations, vms, hosts, pools, mapping-sets, networks or srs"
 enum {
     PAGE_BYTES = 16 << 20,
     SCAN = 20000, /* sequences that one query looks through */
@@ -28,7 +30,7 @@ struct event_request {
 };
 
 /* The header comes from a client that goes on with the URL it began with, so it wins. */
-static bool read_after(const struct http_request *request, int64_t *after, struct error *err)
+static bool read_after(struct http_request *request, int64_t *after, struct error *err)
 {
     const char *header = http_request_header(request, "Last-Event-ID");
     const char *text = header && header[0] ? header : http_query(request, "after");
@@ -39,22 +41,22 @@ static bool read_after(const struct http_request *request, int64_t *after, struc
     errno = 0;
     long long value = strtoll(text, &end, 10);
     if (errno || end == text || *end || value < 0 || text[0] == '+' || text[0] == ' ')
-        return error_set(err, ERROR_INVALID, "%s: expected the id of an event, 0 or higher",
-                         text == header ? "header Last-Event-ID" : "query parameter after");
+        return text == header ? http_wrong_header(request, "Last-Event-ID", AFTER_EXPECTED, err)
+                              : http_wrong_parameter(request, "after", AFTER_EXPECTED, err);
     *after = value;
     return true;
 }
 
-static bool read_filter(const struct http_request *request, struct event_filter *filter,
+static bool read_filter(struct http_request *request, struct event_filter *filter,
                         struct error *err)
 {
     const char *resource = http_query(request, "resource");
     const char *id = http_query(request, "id");
     const char *pool = http_query(request, "pool");
     if (resource && !event_resource_check(resource, err))
-        return error_prefix(err, "query parameter");
+        return http_wrong_parameter(request, "resource", RESOURCE_EXPECTED, err);
     if (id && !uuid_is_valid(id))
-        return error_set(err, ERROR_INVALID, "query parameter id: expected a UUID in lower case");
+        return http_wrong_parameter(request, "id", "a UUID in lower case", err);
     if (pool && !listing_find_pool(request->db, request->token.scope, pool, filter->pool, err))
         return false;
     filter->scope = request->token.scope;
@@ -70,7 +72,7 @@ static bool wants_page(const struct http_request *request)
     return accept && strstr(accept, "application/json") && !strstr(accept, "text/event-stream");
 }
 
-static bool read_request(const struct http_request *request, struct event_request *wanted,
+static bool read_request(struct http_request *request, struct event_request *wanted,
                          struct error *err)
 {
     static const char *const of_page[] = {"after", "resource", "id", "pool", "limit", NULL};
@@ -97,17 +99,29 @@ static void answer_gone(const struct http_request *request, const struct event_b
     answer->content_type = "application/problem+json";
 }
 
+static bool refuse_future(struct http_request *request, int64_t after, int64_t newest,
+                          struct error *err)
+{
+    const char *header = http_request_header(request, "Last-Event-ID");
+    bool is_header = header && header[0];
+    char expected[48];
+    snprintf(expected, sizeof expected, "at most %" PRId64, newest);
+    field_errors_add(&request->errors, is_header ? FIELD_HEADER : FIELD_QUERY,
+                     is_header ? "Last-Event-ID" : "after", "is in the future", expected);
+    return error_set(err, ERROR_INVALID,
+                     "there is no event %" PRId64 " yet: the newest one is %" PRId64, after,
+                     newest);
+}
+
 /* *is_gone: the answer says that it is. */
-static bool check_position(const struct http_request *request, int64_t after,
-                           struct http_answer *answer, bool *is_gone, struct error *err)
+static bool check_position(struct http_request *request, int64_t after, struct http_answer *answer,
+                           bool *is_gone, struct error *err)
 {
     struct event_bounds bounds;
     if (!event_store_bounds(request->db, &bounds, err))
         return false;
     if (after > bounds.newest)
-        return error_set(err, ERROR_INVALID,
-                         "there is no event %" PRId64 " yet: the newest one is %" PRId64, after,
-                         bounds.newest);
+        return refuse_future(request, after, bounds.newest, err);
     *is_gone = after + 1 < bounds.oldest;
     if (*is_gone)
         answer_gone(request, &bounds, after, answer);

@@ -4,11 +4,12 @@
 
 #include "coordinator/http/http.h"
 
-/* health.c, metrics.c, openapi.c */
+/* health.c, metrics.c, openapi.c, docs.c */
 http_handler api_health;
 http_handler api_ready;
 http_handler api_metrics;
 http_handler api_openapi;
+http_handler api_docs;
 
 /* pools.c */
 http_handler api_pools_list;

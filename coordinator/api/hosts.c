@@ -15,9 +15,9 @@ bool api_hosts_list(void *context, struct http_request *request, bool is_last_ca
 {
     const struct api_context *api = context;
     (void)is_last_call;
-    struct page page;
-    return api_page(request, NULL, &page, err) &&
-           listing_hosts(request->db, &page, api->config->host_lost_after_s, &answer->body, err);
+    struct db_text seconds = db_int(api->config->host_lost_after_s);
+    return api_list(request, &host_list, (const char *const[]){seconds.text, request->token.scope},
+                    answer, err);
 }
 
 static bool show(const struct api_context *api, const struct http_request *request, char **body,

@@ -9,7 +9,6 @@ bool api_leftovers_list(void *context, struct http_request *request, bool is_las
 {
     (void)context;
     (void)is_last_call;
-    struct page page;
-    return api_page(request, NULL, &page, err) &&
-           ledger_leftovers(request->db, &page, &answer->body, err);
+    return api_list(request, &leftover_list, (const char *const[]){request->token.scope}, answer,
+                    err);
 }

@@ -5,7 +5,6 @@
 #include "base/cleanup.h"
 #include "base/json_table.h"
 #include "coordinator/domain/mapping.h"
-#include "coordinator/security/name.h"
 #include "coordinator/store/mapping_set.h"
 
 #include <stdio.h>
@@ -22,18 +21,17 @@ static const struct json_field set_request_fields[] = {
 static const char *const no_parameters[] = {NULL};
 
 /* *mapping (owned) is the map encoded anew, so that only what was understood is stored. */
-static bool read_body(const struct http_request *request, char name[LIMIT_NAME + 1], char **mapping,
+static bool read_body(struct http_request *request, char name[LIMIT_NAME + 1], char **mapping,
                       struct error *err)
 {
     struct set_request wanted = {0};
-    if (!json_decode_text(request->body, request->body_size, set_request_fields, &wanted, err))
+    if (!http_body(request, set_request_fields, &wanted, err))
         return false;
     auto_free char *text = wanted.mapping;
     struct mapping map = {0};
-    if (!name_check("mapping set", wanted.name, err))
+    if (!api_check_name(request, "mapping set", wanted.name, err) ||
+        !api_mapping(request, "/mapping", text, &map, err))
         return false;
-    if (!mapping_decode(text, &map, err))
-        return error_prefix(err, "/mapping");
     *mapping = mapping_encode(&map);
     mapping_done(&map);
     snprintf(name, LIMIT_NAME + 1, "%s", wanted.name);
@@ -45,12 +43,10 @@ bool api_mapping_sets_list(void *context, struct http_request *request, bool is_
 {
     (void)context;
     (void)is_last_call;
-    struct page page;
-    return api_page(request, NULL, &page, err) &&
-           mapping_set_list(request->db, &page, &answer->body, err);
+    return api_list(request, &mapping_set_list, NULL, answer, err);
 }
 
-static bool find(const struct http_request *request, char id[UUID_SIZE], struct error *err)
+static bool find(struct http_request *request, char id[UUID_SIZE], struct error *err)
 {
     auto_free char *mapping = NULL;
     return http_query_only(request, no_parameters, err) &&

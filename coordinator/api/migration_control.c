@@ -9,7 +9,6 @@
 #include "coordinator/security/config.h"
 
 #include <stdio.h>
-#include <time.h>
 
 enum { RETRY_AFTER_S = 1 }; /* progress is reported about once a second */
 
@@ -41,7 +40,7 @@ static const struct json_field change_fields[] = {
 };
 
 /* The path's {id} is a migration's, and nothing stands in the query. */
-static bool check_id(const struct http_request *request, struct error *err)
+static bool check_id(struct http_request *request, struct error *err)
 {
     static const char *const allowed[] = {NULL};
     return http_query_only(request, allowed, err) &&
@@ -52,7 +51,7 @@ static bool check_id(const struct http_request *request, struct error *err)
 }
 
 /* The migration as it was before, for the audit log. */
-static bool look(const struct api_context *api, const struct http_request *request, char **before,
+static bool look(const struct api_context *api, struct http_request *request, char **before,
                  struct error *err)
 {
     return check_id(request, err) &&
@@ -77,22 +76,20 @@ void api_migration_accepted(const char *id, struct http_answer *answer)
     snprintf(answer->location, sizeof answer->location, "/v1/migrations/%s", id);
 }
 
-static bool read_change(const struct http_request *request, struct policy_change *out,
-                        struct error *err)
+static bool read_change(struct http_request *request, struct policy_change *out, struct error *err)
 {
     struct change_request wanted = {0};
-    if (!json_decode_text(request->body, request->body_size, change_fields, &wanted, err))
+    if (!http_body(request, change_fields, &wanted, err))
         return false;
     struct policy_change *change = &wanted.change;
     bool is_read =
         !change->has_switchover ||
-        switchover_decode(wanted.switchover, time(NULL), &change->policy.switchover, err) ||
-        error_prefix(err, "/switchover");
+        api_switchover(request, "/switchover", wanted.switchover, &change->policy.switchover, err);
     json_release(change_fields, &wanted);
     bool has_any = change->has_priority || change->has_bandwidth || change->has_retries ||
                    change->has_stall_timeout || change->has_switchover || change->has_network;
     if (is_read && !has_any)
-        return error_set(err, ERROR_INVALID, "expected at least one member to change");
+        return field_wrong(&request->errors, "", "is empty", "at least one member to change", err);
     *out = *change;
     return is_read;
 }

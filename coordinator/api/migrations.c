@@ -14,7 +14,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 struct destination_request {
     char pool[LIMIT_NAME + 1];
@@ -62,13 +61,6 @@ enum {
     LIST_KEEP_MS = 1000, /* any host of a list can fall silent */
 };
 
-static bool read_switchover(struct create_request *wanted, struct error *err)
-{
-    return !wanted->switchover ||
-           switchover_decode(wanted->switchover, time(NULL), &wanted->policy.switchover, err) ||
-           error_prefix(err, "/switchover");
-}
-
 /* The request with its names looked up. */
 struct creation {
     char vm[UUID_SIZE], pool[UUID_SIZE], host[UUID_SIZE], set[UUID_SIZE];
@@ -81,16 +73,17 @@ static void creation_done(struct creation *creation)
     mapping_done(&creation->admission.inline_map);
 }
 
-static bool find_maps(struct db *db, const struct create_request *wanted, struct creation *out,
-                      struct error *err)
+static bool find_maps(struct http_request *request, const struct create_request *wanted,
+                      struct creation *out, struct error *err)
 {
-    if (wanted->mapping && !mapping_decode(wanted->mapping, &out->admission.inline_map, err))
-        return error_prefix(err, "/mapping");
+    if (wanted->mapping &&
+        !api_mapping(request, "/mapping", wanted->mapping, &out->admission.inline_map, err))
+        return false;
     if (!wanted->mapping_set[0])
         return true;
     auto_free char *text = NULL;
-    return mapping_set_find(db, wanted->mapping_set, out->set, &text, err) &&
-           mapping_decode(text, &out->admission.set, err);
+    return mapping_set_find(request->db, wanted->mapping_set, out->set, &text, err) &&
+           mapping_decode(text, &out->admission.set, NULL, err);
 }
 
 static bool find_objects(const struct http_request *request, const struct create_request *wanted,
@@ -106,15 +99,16 @@ static bool find_objects(const struct http_request *request, const struct create
                                 err);
 }
 
-static bool read_creation(const struct api_context *api, const struct http_request *request,
+static bool read_creation(const struct api_context *api, struct http_request *request,
                           struct creation *out, struct error *err)
 {
     struct create_request wanted = {.stall_limit_ms = STALL_LIMIT_DEFAULT_MS,
                                     .parallel_disks = PARALLEL_DISKS_DEFAULT,
                                     .policy.stall_timeout_s = POLICY_STALL_TIMEOUT_S};
-    if (!json_decode_text(request->body, request->body_size, create_fields, &wanted, err))
+    if (!http_body(request, create_fields, &wanted, err))
         return false;
-    if (!read_switchover(&wanted, err)) {
+    if (wanted.switchover && !api_switchover(request, "/switchover", wanted.switchover,
+                                             &wanted.policy.switchover, err)) {
         json_release(create_fields, &wanted);
         return false;
     }
@@ -130,7 +124,7 @@ static bool read_creation(const struct api_context *api, const struct http_reque
                                    .traceparent = request->traceparent,
                                    .host_lost_after_s = api->config->host_lost_after_s};
     bool is_found =
-        find_maps(request->db, &wanted, out, err) && find_objects(request, &wanted, out, err);
+        find_maps(request, &wanted, out, err) && find_objects(request, &wanted, out, err);
     json_release(create_fields, &wanted);
     if (!is_found)
         creation_done(out);
@@ -242,7 +236,7 @@ static void answer_blocked(const struct http_request *request, const struct admi
     error_set(&why, ERROR_CONFLICT, "VM %.80s cannot move: %zu blocker%s, the first: %s",
               admission->input.vm_name, admission->result.count,
               admission->result.count == 1 ? "" : "s", admission->result.blockers[0].message);
-    auto_free char *text = http_problem(&why, request->id);
+    auto_free char *text = http_problem(&why, NULL, request->id);
     json_t *problem = json_loads(text, 0, NULL);
     json_object_set_new(problem, "blockers",
                         blockers_json(admission->result.blockers, admission->result.count));
@@ -277,7 +271,7 @@ static bool create(const struct api_context *api, struct http_request *request,
     return is_blocked || answer_created(api, request, id, answer, err);
 }
 
-static bool read_dry_run(const struct http_request *request, bool *is_dry_run, struct error *err)
+static bool read_dry_run(struct http_request *request, bool *is_dry_run, struct error *err)
 {
     static const char *const allowed[] = {"dry_run", NULL};
     if (!http_query_only(request, allowed, err))
@@ -285,7 +279,7 @@ static bool read_dry_run(const struct http_request *request, bool *is_dry_run, s
     const char *value = http_query(request, "dry_run");
     *is_dry_run = value && strcmp(value, "true") == 0;
     if (value && !*is_dry_run && strcmp(value, "false") != 0)
-        return error_set(err, ERROR_INVALID, "query parameter dry_run: expected true or false");
+        return http_wrong_parameter(request, "dry_run", "true or false", err);
     return true;
 }
 
@@ -304,33 +298,18 @@ bool api_migrations_create(void *context, struct http_request *request, bool is_
     return is_done;
 }
 
-/* A state, "active" for all that have not ended, or nothing for all. */
-static bool read_state(const struct http_request *request, const char **state, struct error *err)
-{
-    const char *word = http_query(request, "state");
-    enum migration_state parsed;
-    if (word && strcmp(word, "active") != 0 && !migration_state_parse(word, &parsed))
-        return error_set(err, ERROR_INVALID,
-                         "query parameter state: expected \"active\" or a migration's state");
-    *state = word;
-    return true;
-}
-
 bool api_migrations_list(void *context, struct http_request *request, bool is_last_call,
                          struct http_answer *answer, struct error *err)
 {
-    static const char *const more[] = {"state", NULL};
     const struct api_context *api = context;
     (void)is_last_call;
-    struct page page;
-    const char *state = NULL;
+    struct db_text seconds = db_int(api->config->host_lost_after_s);
     answer->keep_ms = LIST_KEEP_MS;
-    return api_page(request, more, &page, err) && read_state(request, &state, err) &&
-           migration_store_list(request->db, &page, state, api->config->host_lost_after_s,
-                                &answer->body, err);
+    return api_list(request, &migration_list,
+                    (const char *const[]){seconds.text, request->token.scope}, answer, err);
 }
 
-static bool check_id(const struct http_request *request, struct error *err)
+static bool check_id(struct http_request *request, struct error *err)
 {
     static const char *const allowed[] = {NULL};
     if (!http_query_only(request, allowed, err))

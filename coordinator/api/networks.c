@@ -8,7 +8,6 @@ bool api_networks_list(void *context, struct http_request *request, bool is_last
 {
     (void)context;
     (void)is_last_call;
-    struct page page;
-    return api_page(request, NULL, &page, err) &&
-           listing_networks(request->db, &page, &answer->body, err);
+    return api_list(request, &network_list, (const char *const[]){request->token.scope}, answer,
+                    err);
 }

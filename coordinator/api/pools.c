@@ -3,7 +3,6 @@
 #include "coordinator/api/handlers.h"
 
 #include "base/json_table.h"
-#include "coordinator/security/name.h"
 #include "coordinator/store/page.h"
 #include "coordinator/store/listing.h"
 #include "coordinator/store/pool_store.h"
@@ -25,9 +24,7 @@ bool api_pools_list(void *context, struct http_request *request, bool is_last_ca
 {
     (void)context;
     (void)is_last_call;
-    struct page page;
-    return api_page(request, NULL, &page, err) &&
-           pool_store_list(request->db, &page, &answer->body, err);
+    return api_list(request, &pool_list, (const char *const[]){request->token.scope}, answer, err);
 }
 
 bool api_pools_show(void *context, struct http_request *request, bool is_last_call,
@@ -73,8 +70,8 @@ bool api_pools_create(void *context, struct http_request *request, bool is_last_
     struct pool_request wanted = {0};
     char id[UUID_SIZE];
     if (!http_query_only(request, no_parameters, err) ||
-        !json_decode_text(request->body, request->body_size, pool_request_fields, &wanted, err) ||
-        !name_check("pool", wanted.name, err) ||
+        !http_body(request, pool_request_fields, &wanted, err) ||
+        !api_check_name(request, "pool", wanted.name, err) ||
         !pool_store_create(request->db, wanted.name, id, &answer->body, err))
         return false;
     http_audit(request, "pool", id, NULL, answer->body);

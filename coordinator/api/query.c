@@ -2,15 +2,14 @@
 #include "coordinator/api/api.h"
 
 #include "base/log.h"
-#include "base/uuid.h"
 #include "coordinator/db/db.h"
-#include "coordinator/store/page.h"
+#include "coordinator/domain/mapping.h"
+#include "coordinator/domain/policy.h"
+#include "coordinator/security/name.h"
 
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
+#include <time.h>
 
-enum { TAKE_TIMEOUT_MS = 1000, PARAMETERS = 8 };
+enum { TAKE_TIMEOUT_MS = 1000 };
 
 bool api_take(const struct api_context *context, struct db **db, struct error *err)
 {
@@ -21,62 +20,28 @@ bool api_take(const struct api_context *context, struct db **db, struct error *e
     return error_set(err, ERROR_UNREACHABLE, "The database is not available now");
 }
 
-bool api_limit(const struct http_request *request, int *limit, struct error *err)
+bool api_check_name(struct http_request *request, const char *what, const char *name,
+                    struct error *err)
 {
-    const char *text = http_query(request, "limit");
-    *limit = PAGE_DEFAULT;
-    if (!text)
+    return name_check(what, name, err) || http_wrong_member(request, "/name", NAME_EXPECTED, err);
+}
+
+bool api_mapping(struct http_request *request, const char *pointer, const char *text,
+                 struct mapping *out, struct error *err)
+{
+    size_t found = request->errors.count;
+    if (mapping_decode(text, out, &request->errors, err))
         return true;
-    char *end = NULL;
-    errno = 0;
-    long value = strtol(text, &end, 10);
-    if (errno || *end || end == text || value < 1 || value > PAGE_MOST)
-        return error_set(err, ERROR_INVALID, "query parameter limit: expected 1 to %d", PAGE_MOST);
-    *limit = (int)value;
-    return true;
+    field_errors_prefix(&request->errors, found, pointer);
+    return error_prefix(err, "%s", pointer);
 }
 
-/* `picture`: 'd' stands for a digit, anything else for itself. */
-static bool starts_with(const char **text, const char *picture)
+bool api_switchover(struct http_request *request, const char *pointer, const char *text,
+                    struct switchover *out, struct error *err)
 {
-    const char *p = *text;
-    for (; *picture; picture++, p++) {
-        if (*picture == 'd' ? (*p < '0' || *p > '9') : *p != *picture)
-            return false;
-    }
-    *text = p;
-    return true;
-}
-
-/* PostgreSQL refuses a month 13 by itself; what is no time of RFC 3339 must not get so far, because
- * it also takes "tomorrow". */
-bool api_check_time(const char *what, const char *text, struct error *err)
-{
-    const char *p = text;
-    bool is_good = starts_with(&p, "dddd-dd-ddTdd:dd:dd");
-    if (is_good && *p == '.')
-        p += 1 + strspn(p + 1, "0123456789");
-    if (is_good &&
-        (starts_with(&p, "Z") || starts_with(&p, "+dd:dd") || starts_with(&p, "-dd:dd")) && !*p)
+    size_t found = request->errors.count;
+    if (switchover_decode(text, time(NULL), out, &request->errors, err))
         return true;
-    return error_set(err, ERROR_INVALID, "%s: expected a time such as 2026-01-31T12:00:00Z", what);
-}
-
-bool api_page(const struct http_request *request, const char *const more[], struct page *page,
-              struct error *err)
-{
-    const char *allowed[PARAMETERS + 1] = {"limit", "cursor"};
-    for (int i = 0; more && more[i] && i + 2 < PARAMETERS; i++)
-        allowed[i + 2] = more[i];
-    if (!http_query_only(request, allowed, err))
-        return false;
-    const char *cursor = http_query(request, "cursor");
-    struct page wanted = {.after = cursor, .scope = request->token.scope};
-    if (!api_limit(request, &wanted.limit, err))
-        return false;
-    if (cursor && !uuid_is_valid(cursor))
-        return error_set(err, ERROR_INVALID,
-                         "query parameter cursor: expected the `next` of the page before");
-    *page = wanted;
-    return true;
+    field_errors_prefix(&request->errors, found, pointer);
+    return error_prefix(err, "%s", pointer);
 }

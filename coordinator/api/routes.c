@@ -1,4 +1,4 @@
-/* All operations. tests/store/test_openapi.py reads this table and api/openapi.yaml. */
+/* All operations. tests/api/test_openapi.py reads this table and api/openapi.yaml. */
 #include "coordinator/api/api.h"
 #include "coordinator/api/handlers.h"
 
@@ -15,6 +15,7 @@ const struct http_route api_routes[] = {
     {"GET", "/healthz", ACCESS_PLAIN, api_health, SCOPE_NONE},
     {"GET", "/readyz", ACCESS_OPEN, api_ready, SCOPE_NONE},
     {"GET", "/openapi.yaml", ACCESS_PLAIN, api_openapi, SCOPE_NONE},
+    {"GET", "/docs", ACCESS_PLAIN, api_docs, SCOPE_NONE},
     {"GET", "/metrics", ACCESS_VIEWER, api_metrics, SCOPE_WHOLE},
 
     {"GET", "/v1/pools", ACCESS_VIEWER, api_pools_list, SCOPE_OBJECTS},

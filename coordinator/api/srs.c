@@ -8,7 +8,5 @@ bool api_srs_list(void *context, struct http_request *request, bool is_last_call
 {
     (void)context;
     (void)is_last_call;
-    struct page page;
-    return api_page(request, NULL, &page, err) &&
-           listing_srs(request->db, &page, &answer->body, err);
+    return api_list(request, &sr_list, (const char *const[]){request->token.scope}, answer, err);
 }

@@ -33,12 +33,10 @@ bool api_tokens_list(void *context, struct http_request *request, bool is_last_c
 {
     (void)context;
     (void)is_last_call;
-    struct page page;
-    return api_page(request, NULL, &page, err) &&
-           token_view_list(request->db, &page, &answer->body, err);
+    return api_list(request, &token_list, NULL, answer, err);
 }
 
-static bool find(const struct http_request *request, char id[UUID_SIZE], struct error *err)
+static bool find(struct http_request *request, char id[UUID_SIZE], struct error *err)
 {
     return http_query_only(request, no_parameters, err) &&
            token_find_id(request->db, request->parameters[0], id, err);
@@ -61,13 +59,23 @@ static bool create(struct http_request *request, const struct token_request *wan
     struct token_new made = {.name = wanted->name,
                              .role = wanted->role,
                              .expires_at = wanted->expires_at[0] ? wanted->expires_at : NULL};
-    if (made.expires_at && !api_check_time("/expires_at", made.expires_at, err))
+    if (!api_check_name(request, "token", wanted->name, err))
         return false;
+    if (made.expires_at && !api_is_time(made.expires_at))
+        return field_wrong(&request->errors, "/expires_at", "is no such time", API_TIME_EXPECTED,
+                           err);
     if (wanted->has_pools && !scope_make(request->db, (const char *const *)wanted->pools.items,
                                          wanted->pools.count, &scope, err))
-        return error_prefix(err, "/pools");
+        return err->code == ERROR_INVALID
+                   ? http_wrong_member(request, "/pools", "1 to 32 pools", err)
+                   : error_prefix(err, "/pools");
     made.scope = scope;
-    return token_create(request->db, &made, id, text, err);
+    if (token_create(request->db, &made, id, text, err))
+        return true;
+    if (err->code == ERROR_INVALID) /* the only thing that is not checked before */
+        field_errors_add(&request->errors, FIELD_BODY, "/expires_at", "is over or too far away",
+                         "a time in the next 100 years");
+    return false;
 }
 
 /* The token as it will always be shown, and its text this once. */
@@ -89,7 +97,7 @@ bool api_tokens_create(void *context, struct http_request *request, bool is_last
     char id[UUID_SIZE], text[TOKEN_TEXT_SIZE];
     auto_free char *shown = NULL;
     if (!http_query_only(request, no_parameters, err) ||
-        !json_decode_text(request->body, request->body_size, token_request_fields, &wanted, err))
+        !http_body(request, token_request_fields, &wanted, err))
         return false;
     bool is_made =
         create(request, &wanted, id, text, err) && token_view_show(request->db, id, &shown, err);

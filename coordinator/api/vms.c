@@ -6,12 +6,9 @@
 bool api_vms_list(void *context, struct http_request *request, bool is_last_call,
                   struct http_answer *answer, struct error *err)
 {
-    static const char *const more[] = {"name", NULL};
     (void)context;
     (void)is_last_call;
-    struct page page;
-    return api_page(request, more, &page, err) &&
-           listing_vms(request->db, &page, http_query(request, "name"), &answer->body, err);
+    return api_list(request, &vm_list, (const char *const[]){request->token.scope}, answer, err);
 }
 
 bool api_vms_show(void *context, struct http_request *request, bool is_last_call,

@@ -10,21 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool read_state(const struct http_request *request, const char **state, struct error *err)
-{
-    static const char *const states[] = {"pending", "delivered", "dead", NULL};
-    const char *word = http_query(request, "state");
-    *state = word;
-    if (!word)
-        return true;
-    for (int i = 0; states[i]; i++) {
-        if (strcmp(states[i], word) == 0)
-            return true;
-    }
-    return error_set(err, ERROR_INVALID,
-                     "query parameter state: expected pending, delivered or dead");
-}
-
 void api_answer_delivery(const char *webhook, struct http_answer *answer)
 {
     answer->status = 202;
@@ -35,15 +20,11 @@ void api_answer_delivery(const char *webhook, struct http_answer *answer)
 bool api_webhook_deliveries_list(void *context, struct http_request *request, bool is_last_call,
                                  struct http_answer *answer, struct error *err)
 {
-    static const char *const more[] = {"state", NULL};
     (void)context;
     (void)is_last_call;
-    struct page page;
     char id[UUID_SIZE];
-    const char *state = NULL;
-    return api_page(request, more, &page, err) && read_state(request, &state, err) &&
-           webhook_store_find(request->db, request->parameters[0], id, err) &&
-           webhook_delivery_list(request->db, id, &page, state, &answer->body, err);
+    return webhook_store_find(request->db, request->parameters[0], id, err) &&
+           api_list(request, &webhook_delivery_list, (const char *const[]){id}, answer, err);
 }
 
 bool api_webhook_deliveries_retry(void *context, struct http_request *request, bool is_last_call,

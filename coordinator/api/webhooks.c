@@ -10,7 +10,6 @@
 #include "coordinator/db/db.h"
 #include "coordinator/domain/event.h"
 #include "coordinator/security/config.h"
-#include "coordinator/security/name.h"
 #include "coordinator/store/listing.h"
 #include "coordinator/store/webhook_delivery.h"
 #include "coordinator/store/webhook_store.h"
@@ -57,21 +56,25 @@ static void request_done(struct webhook_request *wanted)
     explicit_bzero(wanted->secret, sizeof wanted->secret);
 }
 
-static bool check_secret(const char *secret, struct error *err)
+static bool check_secret(struct http_request *request, const char *secret, struct error *err)
 {
     for (const char *p = secret; *p; p++) {
         if (*p <= ' ' || *p > '~')
-            return error_set(err, ERROR_INVALID, "/secret: expected printable ASCII, no spaces");
+            return field_wrong(&request->errors, "/secret", "has other characters",
+                               "printable ASCII, no spaces", err);
     }
     return true;
 }
 
-static bool check_kinds(const struct json_array *kinds, struct error *err)
+static bool check_kinds(struct http_request *request, const struct json_array *kinds,
+                        struct error *err)
 {
     char *const *words = kinds->items;
     for (size_t i = 0; i < kinds->count; i++) {
+        char pointer[32];
+        snprintf(pointer, sizeof pointer, "/kinds/%zu", i);
         if (!event_kind_check(words[i], err))
-            return error_prefix(err, "/kinds/%zu", i);
+            return http_wrong_member(request, pointer, "an EventKind of /openapi.yaml", err);
     }
     return true;
 }
@@ -79,15 +82,15 @@ static bool check_kinds(const struct json_array *kinds, struct error *err)
 static bool check(const struct api_context *api, struct http_request *request,
                   struct webhook_request *wanted, struct error *err)
 {
-    if (!name_check("webhook", wanted->name, err))
+    if (!api_check_name(request, "webhook", wanted->name, err))
         return false;
     if (!webhook_url_check(wanted->url, api->config->webhooks.allow_loopback, err))
-        return error_prefix(err, "/url");
-    if (!check_secret(wanted->secret, err))
+        return http_wrong_member(request, "/url", "the URL of a receiver, https://host/path", err);
+    if (!check_secret(request, wanted->secret, err))
         return false;
     if (wanted->resource[0] && !event_resource_check(wanted->resource, err))
-        return error_prefix(err, "/resource");
-    if (!check_kinds(&wanted->kinds, err))
+        return http_wrong_member(request, "/resource", "an EventResource of /openapi.yaml", err);
+    if (!check_kinds(request, &wanted->kinds, err))
         return false;
     return !wanted->pool[0] ||
            listing_find_pool(request->db, request->token.scope, wanted->pool, wanted->pool_id, err);
@@ -96,7 +99,7 @@ static bool check(const struct api_context *api, struct http_request *request,
 static bool read_body(const struct api_context *api, struct http_request *request,
                       struct webhook_request *wanted, struct error *err)
 {
-    if (!json_decode_text(request->body, request->body_size, webhook_request_fields, wanted, err))
+    if (!http_body(request, webhook_request_fields, wanted, err))
         return false;
     if (check(api, request, wanted, err)) {
         wanted->is_enabled = wanted->is_enabled || !wanted->has_is_enabled;
@@ -137,12 +140,10 @@ bool api_webhooks_list(void *context, struct http_request *request, bool is_last
 {
     (void)context;
     (void)is_last_call;
-    struct page page;
-    return api_page(request, NULL, &page, err) &&
-           webhook_store_list(request->db, &page, &answer->body, err);
+    return api_list(request, &webhook_list, NULL, answer, err);
 }
 
-static bool find(const struct http_request *request, char id[UUID_SIZE], struct error *err)
+static bool find(struct http_request *request, char id[UUID_SIZE], struct error *err)
 {
     return http_query_only(request, no_parameters, err) &&
            webhook_store_find(request->db, request->parameters[0], id, err);

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { POINTER_SIZE = 160 };
+
 /* The document's first level; "disks" is an object whose keys are devices, decoded by hand. */
 struct document {
     struct json_array networks, srs, vifs;
@@ -33,33 +35,44 @@ static const struct json_field disk_fields[] = {
     {0},
 };
 
-static bool decode_disk(const char *device, const json_t *value, struct mapping_disk *out,
-                        struct error *err)
+static void member_pointer(const char *map, const char *key, char out[POINTER_SIZE])
 {
+    out[0] = '\0';
+    field_pointer_append(out, POINTER_SIZE, map);
+    field_pointer_append(out, POINTER_SIZE, key);
+}
+
+static bool decode_disk(const char *device, const json_t *value, struct mapping_disk *out,
+                        struct field_errors *errors, struct error *err)
+{
+    char pointer[POINTER_SIZE];
+    size_t found = field_errors_count(errors);
+    member_pointer("disks", device, pointer);
     if (device[0] == '\0' || strlen(device) >= sizeof out->device)
-        return error_set(err, ERROR_INVALID,
-                         "/disks/%.40s: expected a device name of 1 to %zu bytes", device,
-                         sizeof out->device - 1);
+        return field_wrong(errors, pointer, "has another name", "a device name of 1 to 31 bytes",
+                           err);
     struct disk_document document = {0};
-    if (!json_decode(value, disk_fields, &document, err))
-        return error_prefix(err, "/disks/%s", device);
+    if (!json_decode_all(value, disk_fields, &document, errors, err)) {
+        field_errors_prefix(errors, found, pointer);
+        return error_prefix(err, "%s", pointer);
+    }
     if (!document.sr[0] && !document.has_format)
-        return error_set(err, ERROR_INVALID, "/disks/%s: expected \"sr\", \"format\" or both",
-                         device);
+        return field_wrong(errors, pointer, "is empty", "\"sr\", \"format\" or both", err);
     *out = (struct mapping_disk){.has_format = document.has_format, .format = document.format};
     memcpy(out->device, device, strlen(device) + 1);
     memcpy(out->sr, document.sr, sizeof out->sr);
     return true;
 }
 
-static bool decode_disks(const char *text, struct json_array *out, struct error *err)
+static bool decode_disks(const char *text, struct json_array *out, struct field_errors *errors,
+                         struct error *err)
 {
     if (!text)
         return true;
     json_auto_t *root = json_loads(text, JSON_DECODE_ANY, NULL);
     if (!json_is_object(root) || json_object_size(root) > LIMIT_DISKS)
-        return error_set(err, ERROR_INVALID, "/disks: expected an object of at most %d members",
-                         (int)LIMIT_DISKS);
+        return field_wrong(errors, "/disks", "is something else", "an object of at most 64 members",
+                           err);
     auto_free struct mapping_disk *disks =
         memory_array(json_object_size(root), sizeof(struct mapping_disk));
     size_t count = 0;
@@ -67,34 +80,39 @@ static bool decode_disks(const char *text, struct json_array *out, struct error 
     json_t *value;
     json_object_foreach(root, device, value)
     {
-        if (!decode_disk(device, value, &disks[count++], err))
+        if (!decode_disk(device, value, &disks[count++], errors, err))
             return false;
     }
     *out = (struct json_array){.items = take(disks), .count = count};
     return true;
 }
 
-static bool check_names(const struct json_array *map, const char *what, struct error *err)
+static bool check_names(const struct json_array *map, const char *what, struct field_errors *errors,
+                        struct error *err)
 {
     const struct json_pair *pairs = map->items;
     for (size_t i = 0; i < map->count; i++) {
-        if (pairs[i].key[0] == '\0' || strlen(pairs[i].key) > LIMIT_NAME ||
-            strlen(pairs[i].value) > LIMIT_NAME)
-            return error_set(err, ERROR_INVALID, "/%s/%.40s: expected names of 1 to %d bytes", what,
-                             pairs[i].key, (int)LIMIT_NAME);
+        char pointer[POINTER_SIZE];
+        if (pairs[i].key[0] != '\0' && strlen(pairs[i].key) <= LIMIT_NAME &&
+            strlen(pairs[i].value) <= LIMIT_NAME)
+            continue;
+        member_pointer(what, pairs[i].key, pointer);
+        return field_wrong(errors, pointer, "has other names", "names of 1 to 128 bytes", err);
     }
     return true;
 }
 
-bool mapping_decode(const char *text, struct mapping *out, struct error *err)
+bool mapping_decode(const char *text, struct mapping *out, struct field_errors *errors,
+                    struct error *err)
 {
     struct document document = {0};
-    if (!json_decode_text(text, strlen(text), document_fields, &document, err))
+    if (!json_decode_text_all(text, strlen(text), document_fields, &document, errors, err))
         return false;
     struct json_array disks = {0};
-    if (!check_names(&document.networks, "networks", err) ||
-        !check_names(&document.srs, "srs", err) || !check_names(&document.vifs, "vifs", err) ||
-        !decode_disks(document.disks, &disks, err)) {
+    if (!check_names(&document.networks, "networks", errors, err) ||
+        !check_names(&document.srs, "srs", errors, err) ||
+        !check_names(&document.vifs, "vifs", errors, err) ||
+        !decode_disks(document.disks, &disks, errors, err)) {
         json_release(document_fields, &document);
         return false;
     }

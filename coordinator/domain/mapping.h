@@ -24,7 +24,8 @@ struct mapping {
 
 /* Decodes {"networks": {}, "srs": {}, "disks": {"vda": {"sr", "format"}}, "vifs": {}}, each of them
  * optional, strictly. Free with mapping_done. */
-bool mapping_decode(const char *text, struct mapping *out, struct error *err) must_check;
+bool mapping_decode(const char *text, struct mapping *out, struct field_errors *errors,
+                    struct error *err) must_check;
 char *mapping_encode(const struct mapping *mapping); /* compact JSON; caller frees */
 void mapping_done(struct mapping *mapping);
 

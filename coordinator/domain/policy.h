@@ -2,7 +2,7 @@
  * the switch-over. */
 #pragma once
 
-#include "base/error.h"
+#include "base/field_error.h"
 #include "protocol/vocabulary.h"
 
 /* When the VM, once it is mirrored, may go over. */
@@ -38,4 +38,4 @@ enum {
 /* Decodes "automatic", "manual" or {"not_before": TIME, "not_after": TIME} (one of them at least,
  * RFC 3339), as JSON text. A window that is over at now_s is refused. */
 bool switchover_decode(const char *text, int64_t now_s, struct switchover *out,
-                       struct error *err) must_check;
+                       struct field_errors *errors, struct error *err) must_check;

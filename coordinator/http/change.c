@@ -10,6 +10,7 @@
 static void call(struct http_exchange *exchange)
 {
     struct error err = {0};
+    field_errors_done(&exchange->request.errors); /* of the call before, when it was parked */
     if (!exchange->route->handler(exchange->server->context, &exchange->request,
                                   exchange->is_last_call, &exchange->answer, &err))
         http_refuse_error(exchange, &err);

@@ -81,6 +81,8 @@ bool http_check_match(struct http_exchange *exchange)
     if (!exchange->route->current) {
         error_set(&err, ERROR_INVALID, "If-Match: %s %s takes no condition", exchange->method,
                   exchange->route->path);
+        field_errors_add(&exchange->request.errors, FIELD_HEADER, "If-Match", "is there",
+                         "no condition");
         http_refuse_error(exchange, &err);
         return false;
     }

@@ -135,6 +135,20 @@ static void trace(struct http_exchange *exchange)
     exchange->request.traceparent = exchange->traceparent;
 }
 
+/* A body that says that it is something else than JSON is not looked at. */
+static bool check_content_type(struct http_exchange *exchange)
+{
+    static const char json[] = "application/json";
+    const char *type = http_header(exchange, MHD_HTTP_HEADER_CONTENT_TYPE);
+    bool is_read = strcmp(exchange->route->method, "GET") == 0;
+    if (is_read || !type ||
+        (strncasecmp(type, json, sizeof json - 1) == 0 && strchr("; ", type[sizeof json - 1])))
+        return true;
+    http_refuse(exchange, 415, "unsupported-media-type",
+                "Content-Type: expected application/json, or none");
+    return false;
+}
+
 static struct http_exchange *exchange_new(const struct http_listener *listener,
                                           struct MHD_Connection *connection, const char *method,
                                           const char *path)
@@ -185,6 +199,7 @@ static void add_headers(const struct http_exchange *exchange, struct MHD_Respons
     add_header(response, MHD_HTTP_HEADER_ETAG, exchange->etag);
     add_header(response, "Idempotency-Replayed", exchange->is_replayed ? "true" : "");
     add_header(response, "X-Content-Type-Options", "nosniff");
+    add_header(response, "Content-Security-Policy", answer->policy ? answer->policy : "");
     add_header(response, MHD_HTTP_HEADER_LOCATION, answer->location);
     add_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
     add_header(response, MHD_HTTP_HEADER_ALLOW, exchange->allow);
@@ -289,8 +304,9 @@ static enum MHD_Result begin(const struct http_listener *listener,
     *state = exchange;
     http_connection_expect(connection, exchange->server->body_ms);
     find_route(exchange);
-    if (check_header_size(exchange) && exchange->route && identify(exchange))
-        (void)http_rate_check(exchange); /* each refusal is in the answer */
+    if (check_header_size(exchange) && exchange->route && identify(exchange) &&
+        http_rate_check(exchange))
+        (void)check_content_type(exchange); /* each refusal is in the answer */
     buffer_init(&exchange->body, body_limit(exchange));
     if (announced_bytes(exchange) <= body_limit(exchange))
         return MHD_YES;
@@ -366,6 +382,7 @@ void http_on_completed(void *listener, struct MHD_Connection *connection, void *
     http_connection_expect(connection, server->header_ms ? server->header_ms + IDLE_MS : 0);
     token_done(&exchange->request.token);
     audit_change_done(&exchange->request.change);
+    field_errors_done(&exchange->request.errors);
     buffer_done(&exchange->body);
     explicit_bzero(exchange->bearer, sizeof exchange->bearer);
     free(exchange->answer.body);

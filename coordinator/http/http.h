@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/uuid.h"
 #include "coordinator/security/audit.h"
 #include "coordinator/security/limits.h"
@@ -48,7 +49,19 @@ struct http_request {
                          with the audit row of what http_audit was told, or rolled back */
     void *connection; /* for http_query */
     struct audit_change change;
+    struct field_errors errors; /* what is wrong with it, field by field: `errors` of a 400 */
 };
+/* Decodes the body; all that is wrong with it goes to the answer. */
+bool http_body(struct http_request *request, const struct json_field *fields, void *out,
+               struct error *err) must_check;
+/* ERROR_INVALID of one member: `err` says what is wrong and gets the pointer in front. */
+bool http_wrong_member(struct http_request *request, const char *pointer, const char *expected,
+                       struct error *err);
+/* The same for a query parameter or header that is not what it should be. */
+bool http_wrong_parameter(struct http_request *request, const char *name, const char *expected,
+                          struct error *err);
+bool http_wrong_header(struct http_request *request, const char *name, const char *expected,
+                       struct error *err);
 /* Tells what this request changed, once, with JSON of the object before and after without any
  * secret (NULL = not there). A handler that changed something and did not tell fails. */
 void http_audit(struct http_request *request, const char *kind, const char *id, const char *before,
@@ -57,15 +70,16 @@ void http_audit(struct http_request *request, const char *kind, const char *id, 
 const char *http_query(const struct http_request *request, const char *name);
 /* Request header by name, NULL when absent. Borrowed. */
 const char *http_request_header(const struct http_request *request, const char *name);
-/* ERROR_INVALID naming the parameter when the query holds one that is not in `allowed`
- * (NULL-terminated). */
-bool http_query_only(const struct http_request *request, const char *const allowed[],
+/* ERROR_INVALID naming each parameter of the query that is not in `allowed` (NULL-terminated), is
+ * there twice, has no value, or one that is not UTF-8. */
+bool http_query_only(struct http_request *request, const char *const allowed[],
                      struct error *err) must_check;
 
 struct http_answer {
     int status;               /* 200 unless set */
     char *body;               /* owned; NULL = none */
     const char *content_type; /* "application/json" unless set */
+    const char *policy;       /* Content-Security-Policy when not NULL */
     char location[256];       /* Location header when not empty */
     int retry_after_s;        /* Retry-After header when > 0 */
     int park_ms;              /* > 0: answer later: when http_wake(key) is called or after park_ms
@@ -120,7 +134,9 @@ void http_stream_end(struct http_stream *stream);
  * UNREACHABLE 503, TIMEOUT 504, UNSUPPORTED 422, INTERNAL 500.
  * type = "urn:crosspool:problem:<error code name>". */
 int http_status_of(enum error_code code);
-char *http_problem(const struct error *err, const char *request_id);
+/* errors: what is wrong field by field, for INVALID; NULL: nothing. */
+char *http_problem(const struct error *err, const struct field_errors *errors,
+                   const char *request_id);
 
 struct http_config {
     const char *api_address; /* loopback by default */

@@ -23,6 +23,7 @@ enum {
     RETRY_IN_FLIGHT_S = 1,
     REQUEST_OVERHEAD = 64 << 10, /* path and query, before the body */
 };
+#define KEY_EXPECTED "once, 1 to 128 printable ASCII characters"
 
 struct key_search {
     const char *found;
@@ -59,10 +60,7 @@ bool http_key_read(struct http_exchange *exchange, const char **key, struct erro
         return true;
     size_t length = strlen(search.found);
     if (search.count > 1 || length < 1 || length > KEY_LONGEST || !is_printable(search.found))
-        return error_set(
-            err, ERROR_INVALID,
-            "header Idempotency-Key: expected once, 1 to %d printable ASCII characters",
-            KEY_LONGEST);
+        return http_wrong_header(&exchange->request, "Idempotency-Key", KEY_EXPECTED, err);
     *key = search.found;
     return true;
 }

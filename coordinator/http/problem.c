@@ -35,13 +35,28 @@ int http_status_of(enum error_code code)
     return statuses[status_index(code)].status;
 }
 
+static json_t *errors_json(const struct field_errors *errors)
+{
+    static const char *const places[] = {
+        [FIELD_BODY] = "pointer", [FIELD_QUERY] = "parameter", [FIELD_HEADER] = "header"};
+    json_t *list = json_array();
+    for (size_t i = 0; i < errors->count; i++) {
+        const struct field_error *one = &errors->items[i];
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s}", places[one->place], one->name,
+                                              "detail", one->detail, "expected", one->expected));
+    }
+    return list;
+}
+
 static char *problem_text(const char *type, const char *title, int status, const char *detail,
-                          const char *request_id)
+                          const struct field_errors *errors, const char *request_id)
 {
     json_t *text = json_string(detail);
     json_t *problem = json_pack(
         "{s:s+, s:s, s:i, s:o, s:s}", "type", "urn:crosspool:problem:", type, "title", title,
         "status", status, "detail", text ? text : json_string("not UTF-8"), "request", request_id);
+    if (errors && errors->count > 0)
+        json_object_set_new(problem, "errors", errors_json(errors));
     char *encoded = json_dumps(problem, JSON_COMPACT | JSON_PRESERVE_ORDER);
     json_decref(problem);
     if (!encoded)
@@ -49,11 +64,12 @@ static char *problem_text(const char *type, const char *title, int status, const
     return encoded;
 }
 
-char *http_problem(const struct error *err, const char *request_id)
+char *http_problem(const struct error *err, const struct field_errors *errors,
+                   const char *request_id)
 {
     size_t i = status_index(err->code);
     return problem_text(error_code_name(err->code), statuses[i].title, statuses[i].status,
-                        err->text, request_id);
+                        err->text, err->code == ERROR_INVALID ? errors : NULL, request_id);
 }
 
 static void set_problem(struct http_exchange *exchange, int status, char *body)
@@ -67,7 +83,7 @@ static void set_problem(struct http_exchange *exchange, int status, char *body)
 
 void http_refuse(struct http_exchange *exchange, int status, const char *type, const char *detail)
 {
-    set_problem(exchange, status, problem_text(type, detail, status, detail, exchange->id));
+    set_problem(exchange, status, problem_text(type, detail, status, detail, NULL, exchange->id));
 }
 
 void http_refuse_error(struct http_exchange *exchange, const struct error *err)
@@ -78,5 +94,6 @@ void http_refuse_error(struct http_exchange *exchange, const struct error *err)
         http_refuse(exchange, 500, "internal", "Internal error; the log names it by the request");
         return;
     }
-    set_problem(exchange, http_status_of(err->code), http_problem(err, exchange->id));
+    set_problem(exchange, http_status_of(err->code),
+                http_problem(err, &exchange->request.errors, exchange->id));
 }

@@ -1,6 +1,8 @@
 /* Finds the route of a method and path. */
 #include "coordinator/http/server.h"
 
+#include "base/utf8.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -52,6 +54,8 @@ const struct http_route *http_route_find(const struct http_server *server, enum 
 {
     const char *wanted = strcmp(method, "HEAD") == 0 ? "GET" : method;
     allow[0] = '\0';
+    if (!utf8_is_valid(path))
+        return NULL; /* no name is so */
     for (size_t i = 0; i < server->route_count; i++) {
         const struct http_route *route = &server->routes[i];
         if (!is_served(port, route) || !matches(route->path, path, parameters))

@@ -153,7 +153,7 @@ static bool look_again(struct db *db, const struct migration_row *row, enum migr
     struct admission found = {0};
     if (!preflight_facts_load(db, &facts, &found.input, err))
         return false;
-    if (!mapping_decode(row->mapping, &found.input.mapping, err)) {
+    if (!mapping_decode(row->mapping, &found.input.mapping, NULL, err)) {
         admission_done(&found);
         return error_prefix(err, "stored mapping of migration %s", row->id);
     }

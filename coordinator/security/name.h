@@ -1,6 +1,9 @@
 /* Names that people give to pools, hosts and tokens. */
 #pragma once
 
+#define NAME_EXPECTED                                                                              \
+    "1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or digit; no UUID"
+
 #include "base/error.h"
 
 /* Letters, digits, '.', '_' and '-', starting with a letter or digit, at most 128 bytes, and not of

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "coordinator/store/page_sql.h"
 
 #include <string.h>
 
@@ -73,19 +74,38 @@ bool ledger_settle(struct db *db, const char *migration, const char *host, struc
     return db_query(db, sql_settle, DB_PARAMS(migration, host), NULL, err);
 }
 
-/* The cursor is the last object's place in the order, because a ledger row has no id of its own. */
+/* A ledger row has no id of its own: the id is made of what tells it apart. */
 static const char sql_leftovers[] =
-    "SELECT left_over.id, left_over.body FROM (SELECT"
-    "  md5(concat_ws('/', l.migration_id, l.host_id, l.kind, l.reference))::uuid AS id,"
-    "  h.pool_id, json_build_object('migration', l.migration_id, 'migration_state', m.state,"
-    "   'host', h.id, 'host_name', h.name, 'kind', l.kind, 'reference', l.reference,"
-    "   'since', l.created_at) AS body"
-    "  FROM ledger l JOIN host h ON h.id = l.host_id LEFT JOIN migration m ON m.id = l.migration_id"
-    "  WHERE NOT l.is_removed AND (m.id IS NULL OR m.ended_at IS NOT NULL)) AS left_over"
-    " WHERE ($1::uuid IS NULL OR left_over.id > $1)"
-    " AND ($3::uuid[] IS NULL OR left_over.pool_id = ANY ($3)) ORDER BY left_over.id LIMIT $2";
-
-bool ledger_leftovers(struct db *db, const struct page *page, char **text, struct error *err)
-{
-    return page_query(db, sql_leftovers, page, 1, (const char *[]){page->scope}, text, err);
-}
+    "SELECT l.id, json_build_object('id', l.id, 'migration', l.migration_id, 'migration_state',"
+    "  m.state, 'host', h.id, 'host_name', h.name, 'kind', l.kind, 'reference', l.reference,"
+    "  'since', l.created_at) AS body"
+    " FROM (SELECT migration_id, host_id, kind, reference, created_at, md5(concat_ws('/', "
+    "migration_id, host_id, kind, reference))::uuid AS id"
+    "  FROM ledger WHERE NOT is_removed) AS l"
+    " JOIN host h ON h.id = l.host_id LEFT JOIN migration m ON m.id = l.migration_id"
+    " WHERE (m.id IS NULL OR m.ended_at IS NOT NULL) AND " PAGE_IN_SCOPE(
+        "$1", "h.pool_id") " AND " PAGE_ON_HOST("$2", "h.id") " AND ($3::text IS NULL OR "
+                                                              "l.migration_id = $3::uuid)"
+                                                              " AND " PAGE_IS("$4", "l.kind");
+static const struct page_filter leftover_filters[] = {
+    {"host", PAGE_TEXT, NULL},
+    {"migration", PAGE_UUID, NULL},
+    {"kind", PAGE_TEXT, NULL},
+    {0},
+};
+static const struct page_sort leftover_sorts[] = {
+    {"id", "l.id", "uuid"},
+    {"since", "l.created_at", "timestamptz"},
+    {"host_name", "h.name", "text"},
+    {"kind", "l.kind", "text"},
+    {0},
+};
+static const char *const leftover_fields[] = {
+    "id", "migration", "migration_state", "host", "host_name", "kind", "reference", "since", NULL};
+const struct page_list leftover_list = {.name = "leftovers",
+                                        .sql = sql_leftovers,
+                                        .own = 1,
+                                        .id = "l.id",
+                                        .filters = leftover_filters,
+                                        .sorts = leftover_sorts,
+                                        .fields = leftover_fields};

@@ -14,7 +14,6 @@ bool ledger_report(struct db *db, const char *host, const struct json_array *ent
 /* The host has ended its part and never spoke of these planned objects: it never made them. */
 bool ledger_settle(struct db *db, const char *migration, const char *host,
                    struct error *err) must_check;
-/* Objects that are there although their migration has ended or is unknown, at hosts in page->scope.
- */
-bool ledger_leftovers(struct db *db, const struct page *page, char **text,
-                      struct error *err) must_check;
+/* Objects that are there although their migration has ended or is unknown. Its own parameter: the
+ * scope, of their hosts. */
+extern const struct page_list leftover_list;

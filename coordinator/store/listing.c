@@ -1,38 +1,78 @@
 /* The inventory's objects as JSON; see listing.h. */
 #include "coordinator/store/listing.h"
 
+#include "coordinator/store/page_sql.h"
+
 #include <string.h>
 
-/* `pool` is seen by this caller; `scope` is the parameter. */
-#define IN_SCOPE(scope, pool) "(" scope "::uuid[] IS NULL OR " pool " = ANY (" scope "))"
-
+#define HOST_STATE(seconds)                                                                        \
+    "CASE WHEN h.state <> 'enabled' THEN h.state"                                                  \
+    " WHEN h.last_seen > now() - make_interval(secs => " seconds "::integer) THEN 'up'"            \
+    " ELSE 'lost' END"
 /* Select lists are shared, so that a list and a single object never differ. */
 #define HOST_BODY(seconds)                                                                         \
     "SELECT h.id, json_build_object('id', h.id, 'name', h.name, 'pool', h.pool_id,"                \
-    " 'pool_name', p.name, 'state', CASE WHEN h.state <> 'enabled' THEN h.state"                   \
-    " WHEN h.last_seen > now() - make_interval(secs => " seconds "::integer) THEN 'up'"            \
-    " ELSE 'lost' END, 'in_maintenance', h.in_maintenance, 'hypervisor', h.hypervisor,"            \
-    " 'accelerator', h.accelerator, 'version', h.hypervisor_version,"                              \
-    " 'cpu_vendor', h.cpu_vendor, 'cpu_model', h.cpu_model, 'cpus', h.cpus,"                       \
-    " 'guest_types', h.guest_types,"                                                               \
-    " 'memory_bytes', h.memory_bytes, 'memory_free_bytes', h.memory_free_bytes,"                   \
-    " 'link_address', h.link_address, 'link_port', h.link_port, 'links', h.links,"                 \
-    " 'last_seen', h.last_seen, 'clock_offset_ms', h.clock_offset_ms,"                             \
-    " 'certificate_expires_at', (SELECT max(c.expires_at)"                                         \
-    "  FROM host_certificate c WHERE c.host_id = h.id AND c.revoked_at IS NULL)) AS body"          \
-    " FROM host h JOIN pool p ON p.id = h.pool_id"
+    " 'pool_name', p.name, 'state', " HOST_STATE(                                                  \
+        seconds) ", 'in_maintenance', h.in_maintenance, 'hypervisor', h.hypervisor,"               \
+                 " 'accelerator', h.accelerator, 'version', h.hypervisor_version,"                 \
+                 " 'cpu_vendor', h.cpu_vendor, 'cpu_model', h.cpu_model, 'cpus', h.cpus,"          \
+                 " 'guest_types', h.guest_types,"                                                  \
+                 " 'memory_bytes', h.memory_bytes, 'memory_free_bytes', h.memory_free_bytes,"      \
+                 " 'link_address', h.link_address, 'link_port', h.link_port, 'links', h.links,"    \
+                 " 'last_seen', h.last_seen, 'clock_offset_ms', h.clock_offset_ms,"                \
+                 " 'certificate_expires_at', (SELECT max(c.expires_at)"                            \
+                 "  FROM host_certificate c WHERE c.host_id = h.id AND c.revoked_at IS NULL)) AS " \
+                 "body"                                                                            \
+                 " FROM host h JOIN pool p ON p.id = h.pool_id"
 
 static const char sql_hosts[] =
-    HOST_BODY("$3") " WHERE ($1::uuid IS NULL OR h.id > $1) AND " IN_SCOPE(
-        "$4", "h.pool_id") " ORDER BY h.id LIMIT $2";
-
-bool listing_hosts(struct db *db, const struct page *page, int host_lost_after_s, char **text,
-                   struct error *err)
-{
-    struct db_text seconds = db_int(host_lost_after_s);
-    return page_query(db, sql_hosts, page, 2, (const char *[]){seconds.text, page->scope}, text,
-                      err);
-}
+    HOST_BODY("$1") " WHERE " PAGE_IN_SCOPE("$2", "h.pool_id") " AND " PAGE_IN_POOL(
+        "$3", "h.pool_id") " AND " PAGE_IS("$4",
+                                           "h.name") " AND " PAGE_IS("$5",
+                                                                     "(" HOST_STATE("$1") ")");
+static const char *const host_states[] = {"enrolling", "up", "lost", "revoked", NULL};
+static const struct page_filter host_filters[] = {
+    {"pool", PAGE_TEXT, NULL},
+    {"name", PAGE_TEXT, NULL},
+    {"state", PAGE_WORD, host_states},
+    {0},
+};
+static const struct page_sort host_sorts[] = {
+    {"id", "h.id", "uuid"},
+    {"name", "h.name", "text"},
+    {"pool_name", "p.name", "text"},
+    {"last_seen", "coalesce(h.last_seen, '-infinity')", "timestamptz"},
+    {0},
+};
+static const char *const host_fields[] = {"id",
+                                          "name",
+                                          "pool",
+                                          "pool_name",
+                                          "state",
+                                          "in_maintenance",
+                                          "hypervisor",
+                                          "accelerator",
+                                          "version",
+                                          "cpu_vendor",
+                                          "cpu_model",
+                                          "cpus",
+                                          "guest_types",
+                                          "memory_bytes",
+                                          "memory_free_bytes",
+                                          "link_address",
+                                          "link_port",
+                                          "links",
+                                          "last_seen",
+                                          "clock_offset_ms",
+                                          "certificate_expires_at",
+                                          NULL};
+const struct page_list host_list = {.name = "hosts",
+                                    .sql = sql_hosts,
+                                    .own = 2,
+                                    .id = "h.id",
+                                    .filters = host_filters,
+                                    .sorts = host_sorts,
+                                    .fields = host_fields};
 
 static const char sql_host[] = HOST_BODY("$2") " WHERE h.id = $1";
 
@@ -52,12 +92,30 @@ static const char sql_networks[] =
     " 'pool', p.id,"
     " 'pool_name', p.name) AS body"
     " FROM network n JOIN host h ON h.id = n.host_id JOIN pool p ON p.id = h.pool_id"
-    " WHERE ($1::uuid IS NULL OR n.id > $1) AND " IN_SCOPE("$3", "p.id") " ORDER BY n.id LIMIT $2";
-
-bool listing_networks(struct db *db, const struct page *page, char **text, struct error *err)
-{
-    return page_query(db, sql_networks, page, 1, (const char *[]){page->scope}, text, err);
-}
+    " WHERE " PAGE_IN_SCOPE("$1", "p.id") " AND " PAGE_IN_POOL("$2", "p.id") " AND " PAGE_ON_HOST(
+        "$3", "h.id") " AND " PAGE_IS("$4", "n.name");
+static const struct page_filter network_filters[] = {
+    {"pool", PAGE_TEXT, NULL},
+    {"host", PAGE_TEXT, NULL},
+    {"name", PAGE_TEXT, NULL},
+    {0},
+};
+static const struct page_sort network_sorts[] = {
+    {"id", "n.id", "uuid"},
+    {"name", "n.name", "text"},
+    {"host_name", "h.name", "text"},
+    {"pool_name", "p.name", "text"},
+    {0},
+};
+static const char *const network_fields[] = {"id",   "name",      "bridge", "why_not",   "vlan",
+                                             "host", "host_name", "pool",   "pool_name", NULL};
+const struct page_list network_list = {.name = "networks",
+                                       .sql = sql_networks,
+                                       .own = 1,
+                                       .id = "n.id",
+                                       .filters = network_filters,
+                                       .sorts = network_sorts,
+                                       .fields = network_fields};
 
 static const char sql_srs[] =
     "SELECT s.id, json_build_object('id', s.id, 'name', s.name, 'type', s.type,"
@@ -66,12 +124,36 @@ static const char sql_srs[] =
     "  'name', h.name) ORDER BY h.name) FROM sr_host sh JOIN host h ON h.id = sh.host_id"
     "  WHERE sh.sr_id = s.id)) AS body"
     " FROM sr s JOIN pool p ON p.id = s.pool_id"
-    " WHERE ($1::uuid IS NULL OR s.id > $1) AND " IN_SCOPE("$3", "p.id") " ORDER BY s.id LIMIT $2";
-
-bool listing_srs(struct db *db, const struct page *page, char **text, struct error *err)
-{
-    return page_query(db, sql_srs, page, 1, (const char *[]){page->scope}, text, err);
-}
+    " WHERE " PAGE_IN_SCOPE("$1", "p.id") " AND " PAGE_IN_POOL(
+        "$2", "p.id") " AND ($3::text IS NULL OR s.id IN (SELECT there.sr_id FROM sr_host there"
+                      "  WHERE " PAGE_ON_HOST(
+                          "$3", "there.host_id") "))"
+                                                 " AND " PAGE_IS("$4", "s.name") " AND " PAGE_IS(
+                                                     "$5", "s.type");
+static const struct page_filter sr_filters[] = {
+    {"pool", PAGE_TEXT, NULL},
+    {"host", PAGE_TEXT, NULL},
+    {"name", PAGE_TEXT, NULL},
+    {"type", PAGE_TEXT, NULL},
+    {0},
+};
+static const struct page_sort sr_sorts[] = {
+    {"id", "s.id", "uuid"},
+    {"name", "s.name", "text"},
+    {"pool_name", "p.name", "text"},
+    {"size_bytes", "s.size_bytes", "bigint"},
+    {"free_bytes", "s.free_bytes", "bigint"},
+    {0},
+};
+static const char *const sr_fields[] = {"id",         "name",       "type",  "pool", "pool_name",
+                                        "size_bytes", "free_bytes", "hosts", NULL};
+const struct page_list sr_list = {.name = "srs",
+                                  .sql = sql_srs,
+                                  .own = 1,
+                                  .id = "s.id",
+                                  .filters = sr_filters,
+                                  .sorts = sr_sorts,
+                                  .fields = sr_fields};
 
 #define VM_BODY                                                                                    \
     "SELECT v.id, json_build_object('id', v.id, 'name', v.name, 'domain', v.domain_uuid,"          \
@@ -92,15 +174,41 @@ bool listing_srs(struct db *db, const struct page *page, char **text, struct err
     "  WHERE f.vm_id = v.id), '[]')) AS body"                                                      \
     " FROM vm v JOIN host h ON h.id = v.host_id JOIN pool p ON p.id = v.pool_id"
 
-static const char sql_vms[] = VM_BODY " WHERE ($1::uuid IS NULL OR v.id > $1)"
-                                      " AND ($3::text IS NULL OR v.name = $3) AND " IN_SCOPE(
-                                          "$4", "v.pool_id") " ORDER BY v.id LIMIT $2";
-
-bool listing_vms(struct db *db, const struct page *page, const char *name, char **text,
-                 struct error *err)
-{
-    return page_query(db, sql_vms, page, 2, (const char *[]){name, page->scope}, text, err);
-}
+static const char
+    sql_vms[] =
+        VM_BODY " WHERE " PAGE_IN_SCOPE("$1", "v.pool_id") " AND " PAGE_IN_POOL("$2", "v.pool_id") " AND " PAGE_ON_HOST(
+            "$3",
+            "v.host_id") " AND " PAGE_IS("$4",
+                                         "v.name") " AND " PAGE_IS("$5",
+                                                                   "v.state") " AND ($6::text IS "
+                                                                              "NULL OR "
+                                                                              "v.domain_uuid = "
+                                                                              "$6::uuid)";
+static const char *const vm_states[] = {"running", "paused", "shutdown", "crashed", "halted", NULL};
+static const struct page_filter vm_filters[] = {
+    {"pool", PAGE_TEXT, NULL},       {"host", PAGE_TEXT, NULL},   {"name", PAGE_TEXT, NULL},
+    {"state", PAGE_WORD, vm_states}, {"domain", PAGE_UUID, NULL}, {0},
+};
+static const struct page_sort vm_sorts[] = {
+    {"id", "v.id", "uuid"},
+    {"name", "v.name", "text"},
+    {"pool_name", "p.name", "text"},
+    {"host_name", "h.name", "text"},
+    {"state", "v.state", "text"},
+    {"memory_bytes", "v.memory_bytes", "bigint"},
+    {0},
+};
+static const char *const vm_fields[] = {"id",   "name",      "domain",  "pool",         "pool_name",
+                                        "host", "host_name", "state",   "memory_bytes", "vcpus",
+                                        "type", "features",  "why_not", "migration",    "disks",
+                                        "vifs", NULL};
+const struct page_list vm_list = {.name = "vms",
+                                  .sql = sql_vms,
+                                  .own = 1,
+                                  .id = "v.id",
+                                  .filters = vm_filters,
+                                  .sorts = vm_sorts,
+                                  .fields = vm_fields};
 
 static const char sql_vm[] = VM_BODY " WHERE v.id = $1";
 
@@ -133,7 +241,7 @@ static bool find(struct db *db, const char *sql, const char *what, const char *l
 
 static const char sql_find_vm[] =
     "SELECT id FROM vm WHERE (id = $1::uuid OR ($1 IS NULL AND name = $2))"
-    " AND " IN_SCOPE("$3", "pool_id") " LIMIT 2";
+    " AND " PAGE_IN_SCOPE("$3", "pool_id") " LIMIT 2";
 
 bool listing_find_vm(struct db *db, const char *scope, const char *id_or_name, char id[UUID_SIZE],
                      struct error *err)
@@ -143,7 +251,7 @@ bool listing_find_vm(struct db *db, const char *scope, const char *id_or_name, c
 
 static const char sql_find_pool[] =
     "SELECT id FROM pool WHERE (id = $1::uuid OR ($1 IS NULL AND name = $2))"
-    " AND " IN_SCOPE("$3", "id") " LIMIT 2";
+    " AND " PAGE_IN_SCOPE("$3", "id") " LIMIT 2";
 
 bool listing_find_pool(struct db *db, const char *scope, const char *id_or_name, char id[UUID_SIZE],
                        struct error *err)
@@ -153,7 +261,7 @@ bool listing_find_pool(struct db *db, const char *scope, const char *id_or_name,
 
 static const char sql_find_host[] =
     "SELECT id FROM host WHERE (id = $1::uuid OR ($1 IS NULL AND name = $2))"
-    " AND " IN_SCOPE("$3", "pool_id") " LIMIT 2";
+    " AND " PAGE_IN_SCOPE("$3", "pool_id") " LIMIT 2";
 
 bool listing_find_host(struct db *db, const char *scope, const char *id_or_name, char id[UUID_SIZE],
                        struct error *err)

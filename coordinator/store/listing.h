@@ -1,20 +1,16 @@
 /* Hosts, networks, SRs and VMs as the API shows them. Objects of pools outside `scope`
- * (page->scope; NULL = all pools) do not exist for the caller. */
+ * (NULL = all pools) do not exist for the caller. */
 #pragma once
 
 #include "coordinator/store/page.h"
 
+/* Own parameters of the lists: the scope; of hosts, before it, the seconds of silence after which a
+ * host is lost. */
+extern const struct page_list host_list, network_list, sr_list, vm_list;
+
 /* `host_lost_after_s`: silent for so long means lost. */
-bool listing_hosts(struct db *db, const struct page *page, int host_lost_after_s, char **text,
-                   struct error *err) must_check;
 bool listing_host(struct db *db, const char *scope, const char *id_or_name, int host_lost_after_s,
                   char **text, struct error *err) must_check;
-bool listing_networks(struct db *db, const struct page *page, char **text,
-                      struct error *err) must_check;
-bool listing_srs(struct db *db, const struct page *page, char **text, struct error *err) must_check;
-/* `name` NULL = all. */
-bool listing_vms(struct db *db, const struct page *page, const char *name, char **text,
-                 struct error *err) must_check;
 bool listing_vm(struct db *db, const char *scope, const char *id_or_name, char **text,
                 struct error *err) must_check;
 /* The id of the one VM, pool or host that is called so (an id is taken as it is). ERROR_NOT_FOUND

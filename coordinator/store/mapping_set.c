@@ -2,6 +2,7 @@
 #include "coordinator/store/mapping_set.h"
 
 #include "base/memory.h"
+#include "coordinator/store/page_sql.h"
 
 #include <string.h>
 
@@ -9,12 +10,27 @@
     "SELECT id, json_build_object('id', id, 'name', name, 'mapping', mapping,"                     \
     " 'created_at', created_at, 'changed_at', changed_at) AS body FROM mapping_set"
 
-static const char sql_list[] = BODY " WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2";
-
-bool mapping_set_list(struct db *db, const struct page *page, char **text, struct error *err)
-{
-    return page_query(db, sql_list, page, 0, NULL, text, err);
-}
+static const char sql_list[] = BODY " WHERE " PAGE_IS("$1", "name");
+static const struct page_filter mapping_set_filters[] = {
+    {"name", PAGE_TEXT, NULL},
+    {0},
+};
+static const struct page_sort mapping_set_sorts[] = {
+    {"id", "id", "uuid"},
+    {"name", "name", "text"},
+    {"created_at", "created_at", "timestamptz"},
+    {"changed_at", "changed_at", "timestamptz"},
+    {0},
+};
+static const char *const mapping_set_fields[] = {"id",         "name",       "mapping",
+                                                 "created_at", "changed_at", NULL};
+const struct page_list mapping_set_list = {.name = "mapping-sets",
+                                           .sql = sql_list,
+                                           .own = 0,
+                                           .id = "id",
+                                           .filters = mapping_set_filters,
+                                           .sorts = mapping_set_sorts,
+                                           .fields = mapping_set_fields};
 
 static const char sql_show[] = BODY " WHERE id = $1";
 

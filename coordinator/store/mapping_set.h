@@ -3,8 +3,7 @@
 
 #include "coordinator/store/page.h"
 
-bool mapping_set_list(struct db *db, const struct page *page, char **text,
-                      struct error *err) must_check;
+extern const struct page_list mapping_set_list; /* no own parameter */
 bool mapping_set_show(struct db *db, const char *id, char **text, struct error *err) must_check;
 /* Nobody else changes or removes it until the transaction ends. */
 bool mapping_set_lock(struct db *db, const char *id, struct error *err) must_check;

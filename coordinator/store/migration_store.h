@@ -100,9 +100,9 @@ bool migration_store_destination_lost(struct db *db, int seconds, struct db_rows
 bool migration_store_progress(struct db *db, const char *host, const struct json_array *progress,
                               int64_t *sent_bytes, struct error *err) must_check;
 
-/* Newest first, those of which a pool is in page->scope. `state` NULL = all. */
-bool migration_store_list(struct db *db, const struct page *page, const char *state,
-                          int host_lost_after_s, char **text, struct error *err) must_check;
+/* Those of which a pool is in the scope. Own parameters: the seconds of silence after which a host
+ * is lost, and the scope. */
+extern const struct page_list migration_list;
 bool migration_store_show(struct db *db, const char *id, int host_lost_after_s, char **text,
                           struct error *err) must_check;
 /* How long migration_store_show() stays true while nothing is written: until the next of its hosts

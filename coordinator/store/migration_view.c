@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "protocol/agent_api.h"
+#include "coordinator/store/page_sql.h"
 
 /* What the background copies of one migration have sent so far. */
 #define SENT(progress)                                                                             \
@@ -163,20 +164,76 @@ bool migration_store_progress(struct db *db, const char *host, const struct json
                                  " LEFT JOIN migration_progress p ON p.migration_id = m.id"
 
 static const char sql_list[] =
-    BODY("$4") " WHERE ($1::uuid IS NULL OR m.sequence <"
-               "  (SELECT a.sequence FROM migration a WHERE a.id = $1))"
+    BODY("$1") " WHERE ($2::uuid[] IS NULL OR m.source_pool_id = ANY ($2)"
+               "  OR m.destination_pool_id = ANY ($2))"
                " AND ($3::text IS NULL OR m.state = $3 OR ($3 = 'active' AND m.ended_at IS NULL))"
-               " AND ($5::uuid[] IS NULL OR m.source_pool_id = ANY ($5)"
-               "  OR m.destination_pool_id = ANY ($5))"
-               " ORDER BY m.sequence DESC LIMIT $2";
-
-bool migration_store_list(struct db *db, const struct page *page, const char *state,
-                          int host_lost_after_s, char **text, struct error *err)
-{
-    struct db_text seconds = db_int(host_lost_after_s);
-    return page_query(db, sql_list, page, 3, (const char *[]){state, seconds.text, page->scope},
-                      text, err);
-}
+               " AND ($4::text IS NULL OR m.name = $4 OR m.vm_id::text = $4"
+               "  OR m.destination_vm_id::text = $4)"
+               " AND (" PAGE_IN_POOL("$5", "m.source_pool_id") "  OR " PAGE_IN_POOL(
+                   "$5", "m.destination_pool_id") ")"
+                                                  " AND (" PAGE_ON_HOST("$6", "m.source_host_id") "  OR " PAGE_ON_HOST(
+                                                      "$6",
+                                                      "m.destination_host_id") ")"
+                                                                               " AND " PAGE_IS(
+                                                                                   "$7",
+                                                                                   "m.created_by");
+static const char *const list_states[] = {"active",    "queued",      "preparing", "transferring",
+                                          "ready",     "handing_off", "cleaning",  "aborting",
+                                          "succeeded", "failed",      "cancelled", NULL};
+static const struct page_filter migration_filters[] = {
+    {"state", PAGE_WORD, list_states}, {"vm", PAGE_TEXT, NULL},         {"pool", PAGE_TEXT, NULL},
+    {"host", PAGE_TEXT, NULL},         {"created_by", PAGE_TEXT, NULL}, {0},
+};
+static const struct page_sort migration_sorts[] = {
+    {"created_at", "m.sequence", "bigint"},
+    {"ended_at", "coalesce(m.ended_at, 'infinity')", "timestamptz"},
+    {"priority", "m.priority", "integer"},
+    {"name", "m.name", "text"},
+    {"state", "m.state", "text"},
+    {0},
+};
+static const char *const migration_fields[] = {"id",
+                                               "state",
+                                               "phase",
+                                               "mode",
+                                               "waits_for",
+                                               "epoch",
+                                               "vm",
+                                               "destination_vm",
+                                               "domain",
+                                               "name",
+                                               "source",
+                                               "destination",
+                                               "mapping",
+                                               "disks",
+                                               "memory",
+                                               "pause_us",
+                                               "longest_stall_ms",
+                                               "is_cancel_requested",
+                                               "priority",
+                                               "position",
+                                               "switchover",
+                                               "retries",
+                                               "retries_used",
+                                               "stall_timeout_s",
+                                               "bandwidth_bytes_per_s",
+                                               "is_copy_paused",
+                                               "network",
+                                               "error",
+                                               "created_by",
+                                               "created_at",
+                                               "started_at",
+                                               "ended_at",
+                                               "steps",
+                                               NULL};
+const struct page_list migration_list = {.name = "migrations",
+                                         .sql = sql_list,
+                                         .own = 2,
+                                         .id = "m.id",
+                                         .filters = migration_filters,
+                                         .sorts = migration_sorts,
+                                         .is_newest_first = true,
+                                         .fields = migration_fields};
 
 static const char sql_show[] = BODY("$2") " WHERE m.id = $1";
 

@@ -2,6 +2,7 @@
 #include "coordinator/store/pool_store.h"
 
 #include "base/memory.h"
+#include "coordinator/store/page_sql.h"
 
 #include <stdio.h>
 
@@ -10,13 +11,26 @@
     " (SELECT count(*) FROM host h WHERE h.pool_id = p.id), 'created_at', p.created_at) AS body"
 
 static const char list_sql[] =
-    "SELECT p.id, " POOL_BODY " FROM pool p WHERE ($1::uuid IS NULL OR p.id > $1::uuid)"
-    " AND ($3::uuid[] IS NULL OR p.id = ANY ($3)) ORDER BY p.id LIMIT $2::integer";
-
-bool pool_store_list(struct db *db, const struct page *page, char **text, struct error *err)
-{
-    return page_query(db, list_sql, page, 1, (const char *[]){page->scope}, text, err);
-}
+    "SELECT p.id, " POOL_BODY
+    " FROM pool p WHERE " PAGE_IN_SCOPE("$1", "p.id") " AND " PAGE_IS("$2", "p.name");
+static const struct page_filter pool_filters[] = {
+    {"name", PAGE_TEXT, NULL},
+    {0},
+};
+static const struct page_sort pool_sorts[] = {
+    {"id", "p.id", "uuid"},
+    {"name", "p.name", "text"},
+    {"created_at", "p.created_at", "timestamptz"},
+    {0},
+};
+static const char *const pool_fields[] = {"id", "name", "hosts", "created_at", NULL};
+const struct page_list pool_list = {.name = "pools",
+                                    .sql = list_sql,
+                                    .own = 1,
+                                    .id = "p.id",
+                                    .filters = pool_filters,
+                                    .sorts = pool_sorts,
+                                    .fields = pool_fields};
 
 static const char show_sql[] =
     "SELECT " POOL_BODY " FROM pool p WHERE (p.id::text = $1 OR p.name = $1)"

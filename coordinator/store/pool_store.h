@@ -4,9 +4,9 @@
 #include "coordinator/domain/pool_cpu.h"
 #include "coordinator/store/page.h"
 
-/* Pools outside `scope` (page->scope; NULL = all pools) do not exist for the caller. */
-bool pool_store_list(struct db *db, const struct page *page, char **text,
-                     struct error *err) must_check;
+/* Its own parameter: the scope. Pools outside of it (NULL = all pools) do not exist for the caller.
+ */
+extern const struct page_list pool_list;
 /* By id or name; *text (owned) is the object as JSON. */
 bool pool_store_show(struct db *db, const char *scope, const char *id_or_name, char **text,
                      struct error *err) must_check;

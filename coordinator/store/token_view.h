@@ -3,6 +3,5 @@
 
 #include "coordinator/store/page.h"
 
-bool token_view_list(struct db *db, const struct page *page, char **text,
-                     struct error *err) must_check;
+extern const struct page_list token_list; /* no own parameter */
 bool token_view_show(struct db *db, const char *id, char **text, struct error *err) must_check;

@@ -2,6 +2,7 @@
 #include "coordinator/store/webhook_delivery.h"
 
 #include "base/memory.h"
+#include "coordinator/store/page_sql.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -57,17 +58,29 @@ bool webhook_delivery_test(struct db *db, const char *webhook, char **text, stru
 }
 
 static const char sql_list[] =
-    "SELECT " SHOWN("d") " FROM webhook_delivery d WHERE d.webhook_id = $3"
-                         " AND ($1::uuid IS NULL OR d.number <"
-                         "  (SELECT a.number FROM webhook_delivery a WHERE a.id = $1))"
-                         " AND ($4::text IS NULL OR d.state = $4)"
-                         " ORDER BY d.number DESC LIMIT $2";
-
-bool webhook_delivery_list(struct db *db, const char *webhook, const struct page *page,
-                           const char *state, char **text, struct error *err)
-{
-    return page_query(db, sql_list, page, 2, (const char *[]){webhook, state}, text, err);
-}
+    "SELECT " SHOWN("d") " FROM webhook_delivery d WHERE d.webhook_id = $1::uuid AND " PAGE_IS(
+        "$2", "d.state") " AND " PAGE_IS("$3", "d.kind");
+static const char *const list_states[] = {"pending", "delivered", "dead", NULL};
+static const struct page_filter webhook_delivery_filters[] = {
+    {"state", PAGE_WORD, list_states},
+    {"kind", PAGE_TEXT, NULL},
+    {0},
+};
+static const struct page_sort webhook_delivery_sorts[] = {
+    {"created_at", "d.number", "bigint"},
+    {0},
+};
+static const char *const webhook_delivery_fields[] = {
+    "id",    "sequence",        "kind",       "state",    "attempts", "status",
+    "error", "next_attempt_at", "created_at", "ended_at", NULL};
+const struct page_list webhook_delivery_list = {.name = "webhooks/deliveries",
+                                                .sql = sql_list,
+                                                .own = 1,
+                                                .id = "d.id",
+                                                .filters = webhook_delivery_filters,
+                                                .sorts = webhook_delivery_sorts,
+                                                .is_newest_first = true,
+                                                .fields = webhook_delivery_fields};
 
 static const char sql_lock[] = "SELECT d.state, " SHOWN(
     "d") " FROM webhook_delivery d WHERE d.id = $1::uuid AND d.webhook_id = $2 FOR UPDATE";

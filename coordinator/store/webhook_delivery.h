@@ -11,9 +11,7 @@ bool webhook_delivery_fan_out(struct db *db, int64_t after, struct error *err) m
  * enabled. */
 bool webhook_delivery_test(struct db *db, const char *webhook, char **text,
                            struct error *err) must_check;
-/* Newest first. `state` NULL = all. */
-bool webhook_delivery_list(struct db *db, const char *webhook, const struct page *page,
-                           const char *state, char **text, struct error *err) must_check;
+extern const struct page_list webhook_delivery_list; /* its own parameter: the webhook */
 /* A dead one is tried again, from the start; inside a transaction. The texts (owned) are what it
  * was and what it is. ERROR_NOT_FOUND; ERROR_CONFLICT: it is not dead. */
 bool webhook_delivery_retry(struct db *db, const char *webhook, const char *delivery, char **before,

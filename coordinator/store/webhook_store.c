@@ -1,6 +1,8 @@
 /* The table webhook; see webhook_store.h. */
 #include "coordinator/store/webhook_store.h"
 
+#include "coordinator/store/page_sql.h"
+
 #include <string.h>
 
 #define BODY                                                                                       \
@@ -13,12 +15,27 @@
     "  WHERE d.webhook_id = w.id AND d.state = 'dead'), 'created_at', w.created_at,"               \
     " 'changed_at', w.changed_at) AS body FROM webhook w"
 
-static const char sql_list[] = BODY " WHERE $1::uuid IS NULL OR w.id > $1 ORDER BY w.id LIMIT $2";
-
-bool webhook_store_list(struct db *db, const struct page *page, char **text, struct error *err)
-{
-    return page_query(db, sql_list, page, 0, NULL, text, err);
-}
+static const char sql_list[] = BODY " WHERE " PAGE_IS("$1", "w.name");
+static const struct page_filter webhook_filters[] = {
+    {"name", PAGE_TEXT, NULL},
+    {0},
+};
+static const struct page_sort webhook_sorts[] = {
+    {"id", "w.id", "uuid"},
+    {"name", "w.name", "text"},
+    {"created_at", "w.created_at", "timestamptz"},
+    {0},
+};
+static const char *const webhook_fields[] = {
+    "id",       "name",        "url",     "resource", "kinds",      "pool",       "is_enabled",
+    "failures", "rests_until", "pending", "dead",     "created_at", "changed_at", NULL};
+const struct page_list webhook_list = {.name = "webhooks",
+                                       .sql = sql_list,
+                                       .own = 0,
+                                       .id = "w.id",
+                                       .filters = webhook_filters,
+                                       .sorts = webhook_sorts,
+                                       .fields = webhook_fields};
 
 static const char sql_show[] = BODY " WHERE w.id = $1";
 

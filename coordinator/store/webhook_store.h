@@ -13,8 +13,7 @@ struct webhook {
     bool is_enabled;
 };
 
-bool webhook_store_list(struct db *db, const struct page *page, char **text,
-                        struct error *err) must_check;
+extern const struct page_list webhook_list; /* no own parameter */
 /* None of these bodies holds the secret. */
 bool webhook_store_show(struct db *db, const char *id, char **text, struct error *err) must_check;
 bool webhook_store_find(struct db *db, const char *id_or_name, char id[UUID_SIZE],

@@ -1,6 +1,6 @@
 """Requests that cannot be met by the hosts as they really are: a problem document that names the
 object and the fix, and nothing is changed anywhere. What a host played by the test can prove is in
-tests/store."""
+tests/api."""
 import contextlib
 import json
 import socket

@@ -244,7 +244,7 @@ def test_it_is_paged_newest_first_and_filtered(world):
 
 @pytest.mark.parametrize("query, where", [
     ("since=yesterday", "since"), ("until=2026-01-31", "until"), ("actr=x", "actr"),
-    ("since=2026-13-31T00:00:00Z", "out of range"), ("limit=0", "limit"),
+    ("since=2026-13-31T00:00:00Z", "since"), ("limit=0", "limit"),
 ])
 def test_a_wrong_filter_is_named(world, query, where):
     assert where in problem(world.api.request("GET", f"/v1/audit?{query}"), 400,

@@ -5,9 +5,30 @@ import tempfile
 
 import pytest
 
+from crosspool_test.api import Api
 from crosspool_test.coordinator import Coordinator
 from crosspool_test.identity import Identity
 from crosspool_test.postgres import Postgres
+from crosspool_test.store_fixtures import find_helpers
+from crosspool_test.validator import Validator
+
+find_helpers()
+
+
+@pytest.fixture(scope="session")
+def _validator():
+    validator = Validator()
+    Api.observer = validator.see
+    yield validator
+    Api.observer = None
+    validator.close()
+
+
+@pytest.fixture(autouse=True)
+def answers_fit_the_contract(_validator):
+    """Every answer that a test sees, whatever the test looks at."""
+    yield
+    assert _validator.finish() == []
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +63,18 @@ def installed(postgres, tmp_path):
 def coordinator(installed):
     installed.start()
     return installed
+
+
+@pytest.fixture(scope="module")
+def module_coordinator(_server, tmp_path_factory):
+    """One that all tests of a module share, which change nothing of what the others look at."""
+    if not _server.is_running():
+        _server.start()
+    made = Coordinator(tmp_path_factory.mktemp("coordinator"), _server, host_lost_after_s=600)
+    made.init()
+    made.start()
+    yield made
+    made.kill()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from crosspool_test import shell
 
 FOLDERS = ["coordinator/store", "coordinator/security", "coordinator/scheduler", "coordinator/api"]
 STATEMENT = re.compile(r'static const char ((?:sql_\w+|\w+_sql))\[\]\s*=\s*((?:"(?:[^"\\]|\\.)*"\s*)+);')
+SHARED = (shell.ROOT / "coordinator/store/page_sql.h").read_text().replace("#pragma once", "")
 LITERAL = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 
@@ -17,9 +18,9 @@ def sources():
 
 
 def preprocessed(path):
-    """Macros shared by several statements are expanded; includes are not needed for that."""
-    own = "\n".join(line for line in path.read_text().splitlines()
-                    if not line.startswith("#include"))
+    """Macros shared by several statements are expanded; other includes are not needed for that."""
+    own = SHARED + "\n".join(line for line in path.read_text().splitlines()
+                             if not line.startswith("#include"))
     done = subprocess.run(["cc", "-E", "-P", "-x", "c", "-"], input=own, capture_output=True,
                           text=True, check=True)
     return done.stdout

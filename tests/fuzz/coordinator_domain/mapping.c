@@ -15,15 +15,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(text, data, size);
     text[size] = '\0';
     struct mapping map = {0};
+    struct field_errors errors = {0};
     struct error err;
-    if (!mapping_decode(text, &map, &err)) {
-        assert(err.code == ERROR_INVALID && err.text[0]);
+    if (!mapping_decode(text, &map, &errors, &err)) {
+        assert(err.code == ERROR_INVALID && err.text[0] && errors.count > 0);
+        field_errors_done(&errors);
         free(text);
         return 0;
     }
+    assert(errors.count == 0);
     char *first = mapping_encode(&map);
     struct mapping again = {0};
-    bool is_decoded = mapping_decode(first, &again, &err);
+    bool is_decoded = mapping_decode(first, &again, NULL, &err);
     assert(is_decoded);
     char *second = mapping_encode(&again);
     assert(strcmp(first, second) == 0);

@@ -25,6 +25,8 @@ class Answer:
 class Api:
     """identity: (certificate file, key file) of a client certificate."""
 
+    observer = None  # called with method, path and Answer of each exchange of all clients
+
     def __init__(self, url, ca_path, token=None, identity=None, timeout=60):
         parts = urllib.parse.urlsplit(url)
         self.url = url
@@ -79,6 +81,8 @@ class Api:
             raise
         if response.will_close:
             self.close()
+        if Api.observer:
+            Api.observer(method, path, answer)
         return answer
 
     def _expect(self, method, path, body, expect):

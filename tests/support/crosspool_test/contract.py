@@ -10,7 +10,7 @@ TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 KNOWN = {"$ref", "type", "enum", "const", "format", "pattern", "minLength", "maxLength", "minimum",
          "maximum", "default", "description", "properties", "required", "additionalProperties",
-         "items", "maxItems", "oneOf"}
+         "items", "minItems", "maxItems", "oneOf", "anyOf"}
 
 
 class Contract:
@@ -38,15 +38,18 @@ class Contract:
         assert set(schema) <= KNOWN, f"the checker does not know {set(schema) - KNOWN}"
         if "oneOf" in schema:
             fits = [option for option in schema["oneOf"] if not self.wrong(option, value, where)]
-            return [] if len(fits) == 1 else [f"{where}: fits {len(fits)} of oneOf"]
+            if len(fits) != 1:
+                return [f"{where}: fits {len(fits)} of oneOf"]
+        if "anyOf" in schema:
+            return min((self.wrong(option, value, where) for option in schema["anyOf"]), key=len)
         found = self._wrong_type(schema, value, where) or self._wrong_value(schema, value, where)
         if isinstance(value, dict):
             found = found + self._wrong_members(schema, value, where)
         if isinstance(value, list):
             for index, item in enumerate(value):
                 found = found + self.wrong(schema.get("items", {}), item, f"{where}/{index}")
-            if len(value) > schema.get("maxItems", len(value)):
-                found = found + [f"{where}: too many items"]
+            if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
+                found = found + [f"{where}: too few or too many items"]
         return found
 
     @staticmethod

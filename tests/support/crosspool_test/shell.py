@@ -7,6 +7,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = pathlib.Path(os.environ.get("CROSSPOOL_BUILD", ROOT / "build" / "debug"))
+NODE_MODULES = ROOT / "build" / "node"  # what tests/package-lock.json names
 
 
 def run(*command, check=True, timeout=120, **options):

@@ -3,6 +3,7 @@
 #include "base/uuid.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,6 +111,66 @@ Test(json, each_wrong_document_names_the_place_and_what_was_expected)
         cr_expect_eq(err.code, ERROR_INVALID);
         cr_expect_null(parent.children.items);
     }
+}
+
+/* what | where | what is expected */
+static const char *const all_wrong[][3] = {
+    {"/cuont", "is not known here", NULL},
+    {"/title", "is text of 6 bytes", "text of 1 to 5 bytes"},
+    {"/count", "is missing", "an integer of -1 to 9"},
+    {"/child/name", "is missing", "text of 1 to 7 bytes"},
+    {"/child/size", "is 101", "an integer of 0 to 100"},
+    {"/children/1", "is an array of 0 items", "an object"},
+    {"/words/0", "is null", "text of 0 to 32767 bytes"},
+    {"/map/a~1b", "is true", "text of 1 to 32767 bytes"},
+};
+
+Test(json, all_that_is_wrong_is_told_at_once)
+{
+    static const char text[] =
+        "{\"title\":\"secret\",\"cuont\":1,\"child\":{\"size\":101},\"words\":[null,\"a\"],"
+        "\"children\":[{\"name\":\"a\"},[]],\"map\":{\"a/b\":true,\"c\":\"d\"}}";
+    struct parent parent = {0};
+    struct field_errors errors = {0};
+    struct error err;
+    cr_assert_not(json_decode_text_all(text, strlen(text), parent_fields, &parent, &errors, &err));
+    cr_expect_str_eq(err.text, "/cuont: unknown key");
+    cr_assert_eq(errors.count, sizeof all_wrong / sizeof all_wrong[0]);
+    for (size_t i = 0; i < errors.count; i++) {
+        cr_expect_str_eq(errors.items[i].name, all_wrong[i][0]);
+        cr_expect_str_eq(errors.items[i].detail, all_wrong[i][1]);
+        if (all_wrong[i][2])
+            cr_expect_str_eq(errors.items[i].expected, all_wrong[i][2]);
+    }
+    cr_expect_null(parent.title);
+    cr_expect_null(parent.map.items);
+    field_errors_done(&errors);
+}
+
+Test(json, what_is_wrong_beyond_the_limit_is_left_out)
+{
+    struct parent parent = {0};
+    struct field_errors errors = {0};
+    struct error err;
+    char text[2048] = "{\"count\":1";
+    for (int i = 0; i < 2 * FIELD_ERRORS_MOST; i++)
+        sprintf(text + strlen(text), ",\"more%d\":1", i);
+    strcat(text, "}");
+    cr_assert_not(json_decode_text_all(text, strlen(text), parent_fields, &parent, &errors, &err));
+    cr_expect_eq(errors.count, FIELD_ERRORS_MOST);
+    field_errors_done(&errors);
+}
+
+Test(json, what_is_no_json_is_wrong_as_a_whole)
+{
+    struct parent parent = {0};
+    struct field_errors errors = {0};
+    struct error err;
+    cr_assert_not(json_decode_text_all("{", 1, parent_fields, &parent, &errors, &err));
+    cr_assert_eq(errors.count, 1);
+    cr_expect_str_eq(errors.items[0].name, "");
+    cr_expect_str_eq(errors.items[0].detail, err.text);
+    field_errors_done(&errors);
 }
 
 Test(json, nesting_has_a_limit)

@@ -9,7 +9,7 @@ static struct mapping decode(const char *text)
 {
     struct mapping map = {0};
     struct error err;
-    cr_assert(mapping_decode(text, &map, &err), "%s", err.text);
+    cr_assert(mapping_decode(text, &map, NULL, &err), "%s", err.text);
     return map;
 }
 
@@ -17,7 +17,7 @@ static void refuses(const char *text, const char *reason)
 {
     struct mapping map = {0};
     struct error err;
-    cr_assert_not(mapping_decode(text, &map, &err), "%s", text);
+    cr_assert_not(mapping_decode(text, &map, NULL, &err), "%s", text);
     cr_assert_eq(err.code, ERROR_INVALID);
     cr_assert(strstr(err.text, reason), "\"%s\" does not say \"%s\"", err.text, reason);
 }
@@ -34,7 +34,7 @@ Test(mapping, a_network_is_found_by_id_then_name_then_vlan)
     struct error err;
     cr_assert(mapping_decode("{\"networks\": {\"id-1\": \"by-id\", \"lan\": \"by-name\","
                              " \"vlan:7\": \"by-vlan\"}}",
-                             &map, &err));
+                             &map, NULL, &err));
     struct mapping_network network = {.id = "id-1", .name = "lan", .vlan = 7};
     cr_assert_str_eq(mapping_network_of(&map, "", &network), "by-id");
     network.id = "id-2";

@@ -10,7 +10,7 @@ static struct switchover decoded(const char *text)
 {
     struct switchover found;
     struct error err;
-    cr_assert(switchover_decode(text, now_s, &found, &err), "%s: %s", text, err.text);
+    cr_assert(switchover_decode(text, now_s, &found, NULL, &err), "%s: %s", text, err.text);
     return found;
 }
 
@@ -31,7 +31,7 @@ static void refused(const char *text, const char *words)
 {
     struct switchover untouched = {.when = SWITCHOVER_MANUAL, .not_before_s = 1};
     struct error err;
-    cr_assert_not(switchover_decode(text, now_s, &untouched, &err), "%s", text);
+    cr_assert_not(switchover_decode(text, now_s, &untouched, NULL, &err), "%s", text);
     cr_assert_eq(err.code, ERROR_INVALID);
     cr_assert(strstr(err.text, words), "%s", err.text);
     cr_assert(untouched.when == SWITCHOVER_MANUAL && untouched.not_before_s == 1);

@@ -40,13 +40,13 @@ static void set_map(struct world *world, const char *text)
 {
     struct error err;
     mapping_done(&world->in.mapping);
-    cr_assert(mapping_decode(text, &world->in.mapping, &err), "%s", err.text);
+    cr_assert(mapping_decode(text, &world->in.mapping, NULL, &err), "%s", err.text);
 }
 
 static void set_request(struct world *world, const char *text)
 {
     struct error err;
-    cr_assert(mapping_decode(text, &world->in.request, &err), "%s", err.text);
+    cr_assert(mapping_decode(text, &world->in.request, NULL, &err), "%s", err.text);
 }
 
 static void add_disk(struct world *world, const char *device)

@@ -102,7 +102,7 @@ Test(problem, has_the_status_and_type_of_its_code)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct error err;
         error_set(&err, cases[i].code, "said \"so\"");
-        char *text = http_problem(&err, "id-1");
+        char *text = http_problem(&err, NULL, "id-1");
         json_t *problem = json_loads(text, 0, NULL);
         cr_assert_not_null(problem, "%s", text);
         cr_assert_eq(http_status_of(cases[i].code), cases[i].status);

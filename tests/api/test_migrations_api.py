@@ -217,7 +217,7 @@ def test_unknown_query_parameters_are_400(world):
     for path in ("/v1/migrations?dryrun=true", "/v1/migrations?dry_run=yes"):
         world.api.post(path, world.request(), expect=400)
     for path in ("/v1/migrations?state=busy", "/v1/migrations?limit=0", "/v1/vms?cursor=x",
-                 "/v1/hosts?pool=A"):
+                 "/v1/hosts?pol=A"):
         world.api.get(path, expect=400)
     assert count(world) == 0
 
