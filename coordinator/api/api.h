@@ -29,6 +29,16 @@ bool api_check_time(const char *what, const char *text, struct error *err) must_
 /* What was asked of a migration goes on: Location says where, Retry-After when to look again. */
 void api_migration_accepted(const char *id, struct http_answer *answer);
 
+/* The same of an evacuation. */
+void api_evacuation_accepted(const char *id, struct http_answer *answer);
+/* Nothing of a plan can be done: a problem with every reason of each VM in `refused`. */
+struct evacuation_planning;
+void api_evacuation_blocked(const struct http_request *request,
+                            const struct evacuation_planning *planning, struct http_answer *answer);
+/* The evacuation of the path, when the caller may see all of its pools. */
+bool api_evacuation_look(const struct http_request *request, char **body,
+                         struct error *err) must_check;
+
 /* Query parameters `limit` (1..PAGE_MOST) and `cursor` (the `next` of the page before) of a list,
  * and whatever is named in `more` (NULL-terminated, or NULL); any other is ERROR_INVALID. */
 struct page;

@@ -7,7 +7,8 @@
 
 #define POOL_BODY                                                                                  \
     "json_build_object('id', p.id, 'name', p.name, 'hosts',"                                       \
-    " (SELECT count(*) FROM host h WHERE h.pool_id = p.id), 'created_at', p.created_at) AS body"
+    " (SELECT count(*) FROM host h WHERE h.pool_id = p.id), 'in_maintenance', p.in_maintenance, "  \
+    "'created_at', p.created_at) AS body"
 
 static const char list_sql[] =
     "SELECT p.id, " POOL_BODY " FROM pool p WHERE ($1::uuid IS NULL OR p.id > $1::uuid)"

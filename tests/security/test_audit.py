@@ -68,6 +68,13 @@ CHANGES = {
         request("POST", "/v1/enrolments", {"pool": "A", "name": "a2"}), "host"),
     ("POST", "/v1/hosts/{id}/revoke"): Change(
         request("POST", "/v1/hosts/a1/revoke"), "host", before=True),
+    **{("POST", f"/v1/{kind}s/{{id}}/maintenance"): Change(
+        request("POST", f"/v1/{kind}s/{name}/maintenance"), kind, before=True)
+       for kind, name in (("host", "a1"), ("pool", "A"))},
+    **{("DELETE", f"/v1/{kind}s/{{id}}/maintenance"): Change(
+        request("DELETE", f"/v1/{kind}s/{name}/maintenance"), kind,
+        request("POST", f"/v1/{kind}s/{name}/maintenance"), before=True)
+       for kind, name in (("host", "a1"), ("pool", "A"))},
     ("POST", "/v1/mapping-sets"): Change(
         request("POST", "/v1/mapping-sets", {"name": "s", "mapping": MAPPING}), "mapping-set"),
     ("PUT", "/v1/mapping-sets/{id}"): Change(

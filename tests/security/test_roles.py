@@ -36,7 +36,9 @@ class Callers:
     def object_of(self, route):
         """A real object of pool A behind the route."""
         return {"/v1/pools/{id}": "A", "/v1/hosts/{id}": self.world.a1.id,
-                "/v1/hosts/{id}/revoke": self.world.a1.id, "/v1/vms/{id}": "g1",
+                "/v1/hosts/{id}/revoke": self.world.a1.id,
+                "/v1/hosts/{id}/maintenance": self.world.a1.id, "/v1/pools/{id}/maintenance": "A",
+                "/v1/vms/{id}": "g1",
                 "/v1/mapping-sets/{id}": "set", "/v1/webhooks/{id}": "hook",
                 "/v1/webhooks/{id}/test": "hook",
                 "/v1/webhooks/{id}/deliveries": "hook"}.get(route.path, self.migration)
@@ -100,6 +102,10 @@ def test_the_objects_of_other_pools_are_not_there(callers, route):
         hidden = problem(ask(callers.elsewhere, route, callers.object_of(route)), 404, "not-found")
         nothing = problem(ask(callers.elsewhere, route), 404, "not-found")
         assert hidden["detail"].replace(callers.object_of(route), NO_SUCH) == nothing["detail"]
+    elif route.path == "/v1/inventory":
+        seen = ask(callers.elsewhere, route).json()
+        assert [pool["name"] for pool in seen["pools"]] == ["C"]
+        assert seen["hosts"] == seen["srs"] == seen["vms"] == []
     elif route.method == "GET":
         items = ask(callers.elsewhere, route).json()["items"]
         names = {"/v1/pools": ["C"], "/v1/events": ["C", "set"]}.get(route.path, [])
