@@ -35,6 +35,11 @@ void api_evacuation_accepted(const char *id, struct http_answer *answer);
 struct evacuation_planning;
 void api_evacuation_blocked(const struct http_request *request,
                             const struct evacuation_planning *planning, struct http_answer *answer);
+/* evacuation_request.c: the body of a request with ids alone; a deadline that is past is taken by a
+ * dry run. Release with json_release. */
+struct evacuation_request;
+bool api_evacuation_read(const struct http_request *request, bool is_dry_run,
+                         struct evacuation_request *out, struct error *err) must_check;
 /* The evacuation of the path, when the caller may see all of its pools. */
 bool api_evacuation_look(const struct http_request *request, char **body,
                          struct error *err) must_check;

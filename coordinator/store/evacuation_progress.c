@@ -8,19 +8,24 @@
 #define REASON(code, message, fix)                                                                 \
     "jsonb_build_array(jsonb_build_object('code', " code ", 'message', " message ", 'fix', " fix   \
     "))"
+#define MIGRATION_FAILED                                                                           \
+    REASON("coalesce(m.error_code, 'cancelled')",                                                  \
+           "coalesce(m.error_text, 'its migration was cancelled')",                                \
+           "'look at migration ' || m.id || '; POST .../vms/' || e.vm_id || '/retry tries again'")
+#define MOVED_ELSEWHERE                                                                            \
+    REASON("'moved-elsewhere'", "'it was moved to host ' || h.name || ' by others'",               \
+           "'nothing: it is not on its host any more'")
+#define VM_GONE REASON("'vm-not-found'", "'no host reports it any more'", "'look at GET /v1/vms'")
+#define NOT_STARTED                                                                                \
+    REASON("'not-started'", "$2::text", "'POST .../vms/' || vm_id || '/retry starts it'")
 
-/* Undoes a migration: each disk and VIF back to where it was, and the same by SR and network, which
- * is what a planner can read. */
+/* Undoes a migration: each disk and VIF back to where it was. */
 #define RETURN_MAPPING                                                                             \
     "jsonb_build_object('disks', (SELECT coalesce(jsonb_object_agg(d ->> 'device',"                \
     "  jsonb_build_object('sr', d #>> '{source,sr}', 'format', d #>> '{source,format}')), '{}')"   \
     "  FROM jsonb_array_elements(m.spec -> 'disks') AS d),"                                        \
-    " 'srs', (SELECT coalesce(jsonb_object_agg(d #>> '{destination,sr}', d #>> '{source,sr}'),"    \
-    "  '{}') FROM jsonb_array_elements(m.spec -> 'disks') AS d),"                                  \
     " 'vifs', (SELECT coalesce(jsonb_object_agg(f ->> 'mac', f ->> 'source_network'), '{}')"       \
-    "  FROM jsonb_array_elements(m.spec -> 'vifs') AS f),"                                         \
-    " 'networks', (SELECT coalesce(jsonb_object_agg(f ->> 'destination_network',"                  \
-    "  f ->> 'source_network'), '{}') FROM jsonb_array_elements(m.spec -> 'vifs') AS f))"
+    "  FROM jsonb_array_elements(m.spec -> 'vifs') AS f))"
 
 /* The guest that ended is not worth another attempt, nor is what a person has cancelled. */
 #define MAY_RETRY                                                                                  \
@@ -30,36 +35,26 @@
     "m.state = 'succeeded' AND m.destination_host_id = e.via_host_id"                              \
     " AND e.via_host_id IS DISTINCT FROM e.destination_host_id"
 
-static const char
-    sql_settle
-        [] = "UPDATE evacuation_vm e SET state = CASE WHEN " MADE_WAY " OR (" MAY_RETRY
-             ") THEN 'waiting'"
-             "  WHEN m.state = 'succeeded' THEN 'moved' WHEN m.state = 'cancelled' THEN 'cancelled'"
-             "  ELSE 'failed' END,"
-             " current_vm_id = CASE WHEN m.state = 'succeeded' THEN m.destination_vm_id"
-             "  ELSE e.current_vm_id END,"
-             " current_host_id = CASE WHEN m.state = 'succeeded' THEN m.destination_host_id"
-             "  ELSE e.current_host_id END,"
-             " via_host_id = CASE WHEN m.state = 'succeeded' THEN NULL ELSE e.via_host_id END,"
-             " attempts = CASE WHEN " MADE_WAY " THEN 0 ELSE e.attempts END,"
-             " return_mapping = CASE WHEN m.state = 'succeeded'"
-             "  THEN coalesce(e.return_mapping, " RETURN_MAPPING ") ELSE e.return_mapping END,"
-             " reasons = CASE WHEN m.state = 'succeeded' THEN '[]' ELSE " REASON(
-                 "coalesce(m.error_code, 'cancelled')",
-                 "coalesce(m.error_text, 'its migration was cancelled')",
-                 "'look at migration ' || m.id || '; POST .../vms/' || e.vm_id || '/retry tries "
-                 "again'") " END,"
-                           " planned_start = CASE WHEN " MADE_WAY " OR (" MAY_RETRY
-                           ") THEN NULL ELSE e.planned_start END,"
-                           " not_before = now() + make_interval(secs => CASE WHEN m.state = "
-                           "'failed' THEN 2 * e.attempts"
-                           "  ELSE 0 END),"
-                           " refused_at = NULL, ended_at = CASE WHEN " MADE_WAY " OR (" MAY_RETRY
-                           ") THEN NULL"
-                           "  ELSE m.ended_at END"
-                           " FROM migration m WHERE e.evacuation_id = $1 AND e.state = 'moving' "
-                           "AND m.id = e.migration_id"
-                           " AND m.ended_at IS NOT NULL RETURNING e.state = 'failed' AS has_failed";
+static const char sql_settle[] =
+    "UPDATE evacuation_vm e SET state = CASE WHEN " MADE_WAY " OR (" MAY_RETRY ") THEN 'waiting'"
+    "  WHEN m.state = 'succeeded' THEN 'moved' WHEN m.state = 'cancelled' THEN 'cancelled'"
+    "  ELSE 'failed' END,"
+    " current_vm_id = CASE WHEN m.state = 'succeeded' THEN m.destination_vm_id"
+    "  ELSE e.current_vm_id END,"
+    " current_host_id = CASE WHEN m.state = 'succeeded' THEN m.destination_host_id"
+    "  ELSE e.current_host_id END,"
+    " via_host_id = CASE WHEN m.state = 'succeeded' THEN NULL ELSE e.via_host_id END,"
+    " attempts = CASE WHEN " MADE_WAY " THEN 0 ELSE e.attempts END,"
+    " return_mapping = CASE WHEN m.state = 'succeeded'"
+    "  THEN coalesce(e.return_mapping, " RETURN_MAPPING ") ELSE e.return_mapping END,"
+    " reasons = CASE WHEN m.state = 'succeeded' THEN '[]' ELSE " MIGRATION_FAILED " END,"
+    " planned_start = CASE WHEN " MADE_WAY " OR (" MAY_RETRY ") THEN NULL ELSE e.planned_start END,"
+    " not_before = now() + make_interval(secs => CASE WHEN m.state = 'failed' THEN 2 * e.attempts"
+    "  ELSE 0 END),"
+    " refused_at = NULL, ended_at = CASE WHEN " MADE_WAY " OR (" MAY_RETRY ") THEN NULL"
+    "  ELSE m.ended_at END"
+    " FROM migration m WHERE e.evacuation_id = $1 AND e.state = 'moving' AND m.id = e.migration_id"
+    " AND m.ended_at IS NOT NULL RETURNING e.state = 'failed' AS has_failed";
 
 static bool any_failed(const struct db_rows *rows)
 {
@@ -83,36 +78,22 @@ bool evacuation_store_settle(struct db *db, const char *id, int retries, bool *c
 }
 
 static const char sql_taken_elsewhere[] =
-    "UPDATE evacuation_vm e SET state = 'skipped', ended_at = now(), reasons = " REASON(
-        "'moved-elsewhere'", "'it was moved to host ' || h.name || ' by others'",
-        "'nothing: it is not on its host any more'") " FROM vm v JOIN host h ON h.id = v.host_id "
-                                                     "WHERE e.evacuation_id = $1 AND e.state = "
-                                                     "'waiting'"
-                                                     " AND v.domain_uuid = e.domain_uuid AND "
-                                                     "v.is_present AND v.host_id <> "
-                                                     "e.current_host_id"
-                                                     " AND NOT EXISTS (SELECT FROM vm s WHERE "
-                                                     "s.domain_uuid = e.domain_uuid"
-                                                     "  AND s.host_id = e.current_host_id)"
-                                                     " AND NOT EXISTS (SELECT FROM migration m "
-                                                     "WHERE m.domain_uuid = e.domain_uuid"
-                                                     "  AND m.ended_at IS NULL)";
+    "UPDATE evacuation_vm e SET state = 'skipped', ended_at = now(), reasons = " MOVED_ELSEWHERE
+    " FROM vm v JOIN host h ON h.id = v.host_id WHERE e.evacuation_id = $1 AND e.state = 'waiting'"
+    " AND v.domain_uuid = e.domain_uuid AND v.is_present AND v.host_id <> e.current_host_id"
+    " AND NOT EXISTS (SELECT FROM vm s WHERE s.domain_uuid = e.domain_uuid"
+    "  AND s.host_id = e.current_host_id)"
+    " AND NOT EXISTS (SELECT FROM migration m WHERE m.domain_uuid = e.domain_uuid"
+    "  AND m.ended_at IS NULL)";
 
 static const char sql_give_up[] =
-    "UPDATE evacuation_vm e SET state = 'failed', ended_at = now(), reasons = CASE WHEN "
-    "gone.is_gone"
-    "  THEN " REASON(
-        "'vm-not-found'", "'no host reports it any more'",
-        "'look at GET /v1/vms'") "  ELSE e.reasons END"
-                                 " FROM (SELECT o.vm_id, NOT EXISTS (SELECT FROM vm v WHERE "
-                                 "v.domain_uuid = o.domain_uuid)"
-                                 "  AS is_gone FROM evacuation_vm o WHERE o.evacuation_id = $1 AND "
-                                 "o.state = 'waiting') AS gone"
-                                 " WHERE e.evacuation_id = $1 AND e.vm_id = gone.vm_id AND e.state "
-                                 "= 'waiting'"
-                                 " AND (gone.is_gone OR e.refused_at < now() - make_interval(secs "
-                                 "=> $2::integer))"
-                                 " RETURNING true AS has_failed";
+    "UPDATE evacuation_vm e SET state = 'failed', ended_at = now(),"
+    " reasons = CASE WHEN gone.is_gone THEN " VM_GONE " ELSE e.reasons END"
+    " FROM (SELECT o.vm_id, NOT EXISTS (SELECT FROM vm v WHERE v.domain_uuid = o.domain_uuid)"
+    "  AS is_gone FROM evacuation_vm o WHERE o.evacuation_id = $1 AND o.state = 'waiting') AS gone"
+    " WHERE e.evacuation_id = $1 AND e.vm_id = gone.vm_id AND e.state = 'waiting'"
+    " AND (gone.is_gone OR e.refused_at < now() - make_interval(secs => $2::integer))"
+    " RETURNING true AS has_failed";
 
 bool evacuation_store_give_up(struct db *db, const char *id, int patience_s, bool *failed,
                               struct error *err)
@@ -127,10 +108,8 @@ bool evacuation_store_give_up(struct db *db, const char *id, int patience_s, boo
 }
 
 static const char sql_drop_waiting[] =
-    "UPDATE evacuation_vm SET state = 'cancelled', ended_at = now(), reasons = " REASON(
-        "'not-started'", "$2::text",
-        "'POST .../vms/' || vm_id || '/retry starts it'") " WHERE evacuation_id = $1 AND state = "
-                                                          "'waiting'";
+    "UPDATE evacuation_vm SET state = 'cancelled', ended_at = now(), reasons = " NOT_STARTED
+    " WHERE evacuation_id = $1 AND state = 'waiting'";
 
 bool evacuation_store_drop_waiting(struct db *db, const char *id, const char *why,
                                    struct error *err)

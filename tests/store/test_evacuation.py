@@ -10,6 +10,7 @@ from crosspool_test.coordinator import Coordinator
 from crosspool_test.fake_host import GIB, FakeHost
 
 from test_http import problem
+from test_openapi import check
 
 
 class Site:
@@ -239,6 +240,40 @@ def test_a_pool_is_emptied(site):
     states = [row[0] for row in site.coordinator.query(
         "SELECT body ->> 'state' FROM event WHERE kind = 'evacuation.vm' ORDER BY id")]
     assert states.count("moving") == states.count("moved") == 3
+
+
+def test_answers_fit_the_contract(site):
+    path = "/v1/evacuations"
+    looked = site.api.request("POST", path + "?dry_run=true", site.request(exclude=["g1"]))
+    assert check("POST", path, looked).status == 200
+    refused = site.api.request("POST", path, site.request(mapping={}))
+    assert check("POST", path, refused).status == 409
+    made = check("POST", path, site.api.request("POST", path, site.request(retries=0)))
+    assert made.status == 202 and made.headers["Location"].endswith(made.json()["id"])
+    site.fail(made.json()["id"], "g1")
+    site.wait(made.json()["id"], "g1 to fail", lambda shown: shown["counts"]["failed"] == 1)
+    one = site.api.request("GET", made.headers["Location"])
+    assert check("GET", path + "/{id}", one).status == 200
+    again = site.api.request("GET", made.headers["Location"],
+                             headers={"If-None-Match": one.headers["ETag"]})
+    assert again.status in (200, 304)
+    page = check("GET", path, site.api.request("GET", path + "?state=active"))
+    assert [item["id"] for item in page.json()["items"]] == [made.json()["id"]]
+    check("POST", path + "/{id}/cancel",
+          site.api.request("POST", made.headers["Location"] + "/cancel"))
+
+
+def test_a_token_of_one_pool_does_not_see_it(site):
+    evacuation = site.begin()
+    make = site.coordinator.make_token
+    of_b = site.coordinator.api(make("of-b", "operator", "--pool", "B"))
+    both = site.coordinator.api(make("both", "operator", "--pool", "A", "--pool", "B"))
+    assert of_b.get("/v1/evacuations")["items"] == []
+    for method, act in (("GET", ""), ("POST", "/cancel"), ("POST", "/vms/g1/retry")):
+        answer = of_b.request(method, f"/v1/evacuations/{evacuation}{act}")
+        problem(answer, 404, "not-found")
+    assert both.get(f"/v1/evacuations/{evacuation}")["id"] == evacuation
+    problem(of_b.request("POST", "/v1/evacuations", site.request()), 404, "not-found")
 
 
 def test_the_same_key_makes_one(site):
