@@ -180,11 +180,18 @@ static const char sql_hold[] =
     " refused_at = coalesce(refused_at, now())"
     " WHERE evacuation_id = $1 AND vm_id = $2 AND state = 'waiting'";
 
+/* A VM that is held for the first time may do better elsewhere; after that a new plan every quarter
+ * of a minute is enough. */
+static const char sql_plan_held[] =
+    "UPDATE evacuation SET is_plan_due = true WHERE id = $1 AND NOT is_plan_due"
+    " AND (planned_at < now() - interval '15 s' OR EXISTS (SELECT FROM evacuation_vm e"
+    "  WHERE e.evacuation_id = $1 AND e.vm_id = $2 AND e.refused_at IS NULL))";
+
 bool evacuation_store_hold(struct db *db, const char *id, const char *vm, const char *reasons,
                            struct error *err)
 {
-    return db_query(db, sql_hold, DB_PARAMS(id, vm, reasons), NULL, err) &&
-           evacuation_store_want_plan(db, id, err);
+    return db_query(db, sql_plan_held, DB_PARAMS(id, vm), NULL, err) &&
+           db_query(db, sql_hold, DB_PARAMS(id, vm, reasons), NULL, err);
 }
 
 static const char sql_to_cancel[] =

@@ -28,6 +28,7 @@ class Site:
                 host.sr["name"] = f"local-{pool.lower()}"
                 self.hosts[name] = host
         self.domains = {}
+        self.over = set()  # migrations that were played to their end
 
     def add(self, host, *names, **more):
         for name in names:
@@ -73,6 +74,16 @@ class Site:
             vm["name"] for vm in shown["vms"] if vm["state"] == "moving"} == set(names))
 
     # ---- the hosts' part of a move
+    def wait_migration(self, evacuation, name):
+        """The VM's migration that is under way: its id, source and destination."""
+        def begun(shown):
+            vm = self.vms(shown)[name]
+            return vm["state"] == "moving" and vm["migration"] not in self.over
+        migration = self.vms(self.wait(evacuation, f"{name} to move", begun))[name]["migration"]
+        self.over.add(migration)
+        shown = self.api.get(f"/v1/migrations/{migration}")
+        return migration, shown["source"]["host_name"], shown["destination"]["host_name"]
+
     def step(self, host, kind, migration, timeout=30):
         end = time.monotonic() + timeout
         while True:
@@ -85,12 +96,7 @@ class Site:
 
     def carry(self, evacuation, name):
         """All steps of one VM's migration, to its end."""
-        vm = self.wait(evacuation, f"{name} to move", lambda shown:
-                       self.vms(shown)[name]["state"] == "moving")
-        vm = self.vms(vm)[name]
-        migration = vm["migration"]
-        shown = self.api.get(f"/v1/migrations/{migration}")
-        source, to = shown["source"]["host_name"], shown["destination"]["host_name"]
+        migration, source, to = self.wait_migration(evacuation, name)
         self.hosts[to].done(self.step(to, "prepare", migration))
         self.hosts[source].done(self.step(source, "transfer", migration))
         handoff = self.step(source, "handoff", migration)
@@ -110,11 +116,7 @@ class Site:
 
     def fail(self, evacuation, name, code="no-space"):
         """The destination refuses to prepare; the migration is aborted to its end."""
-        shown = self.wait(evacuation, f"{name} to move", lambda shown:
-                          self.vms(shown)[name]["state"] == "moving")
-        migration = self.vms(shown)[name]["migration"]
-        ends = self.api.get(f"/v1/migrations/{migration}")
-        source, to = ends["source"]["host_name"], ends["destination"]["host_name"]
+        migration, source, to = self.wait_migration(evacuation, name)
         self.hosts[to].failed(self.step(to, "prepare", migration), code, "as the test wants")
         self.end_abort(migration, source, to)
 
@@ -371,12 +373,14 @@ def test_cancel_ends_what_moves_and_keeps_what_has_moved(site):
     order = [vm["name"] for vm in site.show(evacuation)["vms"]]
     site.carry(evacuation, order[0])
     shown = site.wait(evacuation, "the second to move", lambda shown: shown["counts"]["moving"] == 1)
-    second = next(vm for vm in shown["vms"] if vm["state"] == "moving")
-    ends = site.api.get(f"/v1/migrations/{second['migration']}")
+    migration, source, to = site.wait_migration(evacuation, next(
+        vm["name"] for vm in shown["vms"] if vm["state"] == "moving"))
+    prepare = site.step(to, "prepare", migration)
     shown = site.api.post(f"/v1/evacuations/{evacuation}/cancel", expect=202)
     assert shown["state"] == "cancelling" and shown["counts"]["waiting"] == 0
-    to = ends["destination"]["host_name"]
-    site.end_abort(second["migration"], ends["source"]["host_name"], to)
+    site.hosts[to].wait_cancel(prepare)
+    site.hosts[to].failed(prepare, "cancelled")
+    site.end_abort(migration, source, to)
     shown = site.wait_state(evacuation, "cancelled")
     assert (shown["counts"]["moved"], shown["counts"]["cancelled"]) == (1, 2)
 
