@@ -103,7 +103,11 @@ static bool bring_back(struct db *db, const struct evacuation_row *row, const st
     if (id[0])
         return true;
     bool is_done = evacuation_return(db, &maker, row->id, &all, &planning, id, err);
-    *is_over = is_done && !id[0]; /* nothing of it can come back; its VMs say where they are */
+    *is_over = is_done && !id[0];
+    if (*is_over)
+        log_warning("evacuation %s: none of its VMs can be brought back: ask for its return to see "
+                    "why",
+                    row->id);
     evacuation_planning_done(&planning);
     return is_done;
 }
