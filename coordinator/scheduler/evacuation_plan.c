@@ -1,7 +1,9 @@
 /* From wishes to a plan and back; see evacuation_plan.h. */
 #include "coordinator/scheduler/evacuation_plan_work.h"
 
+#include "base/cleanup.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "plan/plan_fit.h"
 #include "plan/plan_report.h"
 #include "plan/plan_resolve.h"
@@ -41,10 +43,12 @@ struct evacuation_wish *evacuation_planning_add(struct evacuation_planning *plan
 void evacuation_wish_reason(struct evacuation_wish *wish, const char *code, const char *message,
                             const char *fix)
 {
+    auto_free char *said = memory_copy_text(message);
+    utf8_repair(said); /* names in it may be cut */
     if (!wish->reasons)
         wish->reasons = json_array();
-    json_array_append_new(
-        wish->reasons, json_pack("{s:s, s:s, s:s}", "code", code, "message", message, "fix", fix));
+    json_array_append_new(wish->reasons,
+                          json_pack("{s:s, s:s, s:s}", "code", code, "message", said, "fix", fix));
 }
 
 /* ---- moves that go on ---- */
@@ -128,6 +132,12 @@ static char *dump(json_t *value)
     return text;
 }
 
+/* JSON knows no infinity. */
+static json_t *number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
 static void say_plan(const struct evacuation_work *w)
 {
     char bottleneck[200];
@@ -135,11 +145,13 @@ static void say_plan(const struct evacuation_work *w)
     double bound = w->plan.bound.seconds;
     json_t *problems = json_array();
     plan_report_bottleneck(&w->plan, &w->input, bottleneck, sizeof bottleneck);
+    utf8_repair(bottleneck);
     for (size_t i = 0; i < w->plan.problem_count; i++)
         json_array_append_new(problems, json_string(w->plan.problems[i]));
-    w->p->plan = dump(json_pack("{s:f, s:f, s:f, s:s, s:o}", "makespan_s", makespan, "bound_s",
-                                bound, "gap", bound > 0 ? fmax(0, makespan / bound - 1) : 0.0,
-                                "bottleneck", bottleneck, "problems", problems));
+    w->p->plan =
+        dump(json_pack("{s:o, s:o, s:o, s:s, s:o}", "makespan_s", number(makespan), "bound_s",
+                       number(bound), "gap", number(bound > 0 ? fmax(0, makespan / bound - 1) : 0),
+                       "bottleneck", bottleneck, "problems", problems));
 }
 
 static json_t *text_or_null(const char *text)
@@ -157,8 +169,8 @@ static json_t *wish_json(const struct evacuation_wish *wish, size_t position)
                      wish->row, "position", (int)position, "host", text_or_null(to), "via",
                      text_or_null(wish->via), "is_fixed", wish->is_fixed, "priority",
                      wish->priority, "strategy", migration_mode_names[wish->mode], "state", state,
-                     "start_s", is_planned ? json_real(wish->start_s) : json_null(), "end_s",
-                     is_planned ? json_real(wish->end_s) : json_null(), "bytes",
+                     "start_s", is_planned ? number(wish->start_s) : json_null(), "end_s",
+                     is_planned ? number(wish->end_s) : json_null(), "bytes",
                      is_planned ? json_integer((json_int_t)wish->bytes) : json_null(), "pause_ms",
                      is_planned ? json_integer((json_int_t)(wish->pause_s * 1000)) : json_null(),
                      "reasons", wish->reasons ? json_incref(wish->reasons) : json_array(),
