@@ -5,6 +5,28 @@
 #include <stdio.h>
 #include <string.h>
 
+typedef bool command_run(const struct options *options, bool *is_whole, struct error *err);
+
+struct command {
+    const char *name;
+    command_run *run;
+};
+static const struct command commands[] = {
+    {"plan", command_plan},         {"simulate", command_simulate}, {"login", command_login},
+    {"pools", command_list},        {"hosts", command_list},        {"vms", command_list},
+    {"migrations", command_list},   {"evacuations", command_list},  {"migrate", command_migrate},
+    {"evacuate", command_evacuate}, {"watch", command_watch},
+};
+
+static bool run(const struct options *options, bool *is_whole, struct error *err)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(commands[i].name, options->command) == 0)
+            return commands[i].run(options, is_whole, err);
+    }
+    return error_set(err, ERROR_INTERNAL, "command %s is not there", options->command);
+}
+
 static int fail(const struct error *err)
 {
     fprintf(stderr, "crosspool: %s\n", err->text);
@@ -20,10 +42,7 @@ int main(int argc, char **argv)
         fputs(options_usage, stderr);
         return fail(&err);
     }
-    bool is_done = strcmp(options.command, "plan") == 0
-                       ? command_plan(&options, &is_whole, &err)
-                       : command_simulate(&options, &is_whole, &err);
-    if (!is_done)
+    if (!run(&options, &is_whole, &err))
         return fail(&err);
     if (fflush(stdout) != 0) {
         error_set(&err, ERROR_INTERNAL, "cannot write to standard output");

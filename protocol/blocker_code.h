@@ -20,6 +20,7 @@
     BLOCKER(SAME_HOST, "same-host")                                                                \
     BLOCKER(HOST_NOT_ENABLED, "host-not-enabled")                                                  \
     BLOCKER(HOST_IN_MAINTENANCE, "host-in-maintenance")                                            \
+    BLOCKER(POOL_IN_MAINTENANCE, "pool-in-maintenance")                                            \
     BLOCKER(HOST_LOST, "host-lost")                                                                \
     BLOCKER(LINK_UNKNOWN, "link-unknown")                                                          \
     BLOCKER(TRANSFER_NETWORK_UNKNOWN, "transfer-network-unknown")                                  \

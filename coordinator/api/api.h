@@ -46,6 +46,21 @@ void api_migration_accepted(const char *id, struct http_answer *answer);
 struct page_list;
 bool api_list(struct http_request *request, const struct page_list *list, const char *const own[],
               struct http_answer *answer, struct error *err) must_check;
+/* The same of an evacuation. */
+void api_evacuation_accepted(const char *id, struct http_answer *answer);
+/* Nothing of a plan can be done: a problem with every reason of each VM in `refused`. */
+struct evacuation_planning;
+void api_evacuation_blocked(const struct http_request *request,
+                            const struct evacuation_planning *planning, struct http_answer *answer);
+/* evacuation_request.c: the body of a request with ids alone; a deadline that is past is taken by a
+ * dry run. Release with json_release. */
+struct evacuation_request;
+bool api_evacuation_read(const struct http_request *request, bool is_dry_run,
+                         struct evacuation_request *out, struct error *err) must_check;
+/* The evacuation of the path, when the caller may see all of its pools. */
+bool api_evacuation_look(const struct http_request *request, char **body,
+                         struct error *err) must_check;
+
 /* The answer is a delivery of this webhook, which goes on: 202, and where to look. */
 void api_answer_delivery(const char *webhook, struct http_answer *answer);
 /* `limit` alone; PAGE_DEFAULT when it is absent. */

@@ -17,6 +17,13 @@ http_handler api_pools_show;
 http_handler api_pools_cpu;
 http_handler api_pools_create;
 
+/* maintenance.c, inventory.c */
+http_handler api_hosts_begin_maintenance;
+http_handler api_hosts_end_maintenance;
+http_handler api_pools_begin_maintenance;
+http_handler api_pools_end_maintenance;
+http_handler api_inventory_show;
+
 /* enrolments.c */
 http_handler api_enrolments_create;
 http_handler api_agent_enrol;
@@ -51,6 +58,19 @@ http_handler api_migrations_change;
 http_handler api_migrations_pause;
 http_handler api_migrations_resume;
 http_handler api_migrations_switchover;
+
+/* evacuations.c */
+http_handler api_evacuations_create;
+http_handler api_evacuations_list;
+http_handler api_evacuations_show;
+http_handler api_evacuations_current; /* for If-Match */
+
+/* evacuation_control.c */
+http_handler api_evacuations_pause;
+http_handler api_evacuations_resume;
+http_handler api_evacuations_cancel;
+http_handler api_evacuations_retry;
+http_handler api_evacuations_return;
 
 /* leftovers.c */
 http_handler api_leftovers_list;

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-const char *const event_resource_names[] = {"migrations",   "vms",      "hosts", "pools",
-                                            "mapping-sets", "networks", "srs",   NULL};
+const char *const event_resource_names[] = {
+    "migrations", "vms", "hosts", "pools", "mapping-sets", "networks", "srs", "evacuations", NULL};
 
 const char *const event_kind_names[] = {"migration.created",
                                         "migration.placed",
@@ -27,6 +27,7 @@ const char *const event_kind_names[] = {"migration.created",
                                         "pool.created",
                                         "pool.changed",
                                         "pool.removed",
+                                        "pool.maintenance",
                                         "mapping_set.created",
                                         "mapping_set.changed",
                                         "mapping_set.removed",
@@ -36,6 +37,10 @@ const char *const event_kind_names[] = {"migration.created",
                                         "sr.appeared",
                                         "sr.changed",
                                         "sr.gone",
+                                        "evacuation.created",
+                                        "evacuation.state",
+                                        "evacuation.planned",
+                                        "evacuation.vm",
                                         NULL};
 
 /* A scope is as PostgreSQL writes it: ids with one character between them. */
@@ -75,7 +80,7 @@ bool event_resource_check(const char *word, struct error *err)
     return is_listed(event_resource_names, word) ||
            error_set(err, ERROR_INVALID,
                      "resource \"%.40s\": expected migrations, vms, hosts, pools, mapping-sets, "
-                     "networks or srs",
+                     "networks, srs or evacuations",
                      word);
 }
 

@@ -26,6 +26,7 @@ struct preflight_host {
     char name[LIMIT_NAME + 1];
     bool is_enabled;
     bool in_maintenance;
+    bool is_pool_in_maintenance;
     bool is_lost;
     bool is_not_clean;    /* it has still to clean up an earlier migration of this domain */
     bool has_domain;      /* another VM with the same domain UUID is on it or in its pool */

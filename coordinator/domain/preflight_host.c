@@ -36,6 +36,11 @@ static void check_host_state(const struct preflight_input *in, const struct pref
         blocker_say(b, "host %.80s is in maintenance", host->name);
         blocker_fix(b, "end the maintenance of host %.80s, or name another host", host->name);
     }
+    if (host->is_pool_in_maintenance) {
+        struct blocker *b = blocker_add(list, BLOCKER_POOL_IN_MAINTENANCE, "pool", in->pool_name);
+        blocker_say(b, "pool %.80s is in maintenance", in->pool_name);
+        blocker_fix(b, "end the maintenance of pool %.80s, or name another pool", in->pool_name);
+    }
     if (host->is_lost) {
         struct blocker *b = blocker_add(list, BLOCKER_HOST_LOST, "host", host->name);
         blocker_say(b, "host %.80s does not report", host->name);

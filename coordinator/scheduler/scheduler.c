@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "coordinator/scheduler/admission.h"
+#include "coordinator/scheduler/evacuation.h"
 #include "coordinator/scheduler/transition.h"
 #include "coordinator/store/idempotency_store.h"
 #include "coordinator/store/inventory_store.h"
@@ -165,6 +166,7 @@ static bool sweep(struct scheduler *scheduler, struct error *err)
 {
     auto_db struct db *db = NULL;
     return db_take(scheduler->pool, DB_WAIT_MS, &db, err) && turn_windows(scheduler, db, err) &&
+           evacuation_run(db, scheduler->config.host_lost_after_s, err) &&
            start_queued(scheduler, db, err) && lose_hosts(scheduler, db, err) &&
            stall_copies(scheduler, db, err) && wake_due_hosts(scheduler, db, err) &&
            remove_expired(scheduler, db, err);

@@ -8,7 +8,8 @@
 
 #define POOL_BODY                                                                                  \
     "json_build_object('id', p.id, 'name', p.name, 'hosts',"                                       \
-    " (SELECT count(*) FROM host h WHERE h.pool_id = p.id), 'created_at', p.created_at) AS body"
+    " (SELECT count(*) FROM host h WHERE h.pool_id = p.id), 'in_maintenance', p.in_maintenance, "  \
+    "'created_at', p.created_at) AS body"
 
 static const char list_sql[] =
     "SELECT p.id, " POOL_BODY
@@ -23,7 +24,8 @@ static const struct page_sort pool_sorts[] = {
     {"created_at", "p.created_at", "timestamptz"},
     {0},
 };
-static const char *const pool_fields[] = {"id", "name", "hosts", "created_at", NULL};
+static const char *const pool_fields[] = {"id",         "name", "hosts", "in_maintenance",
+                                          "created_at", NULL};
 const struct page_list pool_list = {.name = "pools",
                                     .sql = list_sql,
                                     .own = 1,

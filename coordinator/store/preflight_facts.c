@@ -117,6 +117,7 @@ static bool load_vifs(struct db *db, struct preflight_input *out, struct error *
  * object, $6 domain, $7 transfer network. */
 static const char sql_hosts[] =
     "SELECT h.id, h.name, h.state = 'enabled' AS is_enabled, h.in_maintenance,"
+    " (SELECT p.in_maintenance FROM pool p WHERE p.id = h.pool_id) AS is_pool_in_maintenance,"
     " h.last_seen IS NULL OR h.last_seen < now() - make_interval(secs => $4::integer) AS is_lost,"
     " h.hypervisor, h.accelerator, h.hypervisor_version, h.cpu_vendor,"
     " CASE WHEN $7 = '' THEN h.link_address ELSE l.address END AS link_address,"
@@ -153,6 +154,7 @@ static void read_host(const struct db_rows *rows, int i, struct preflight_host *
     host->link_port = (int)db_value_int(rows, i, "link_port");
     host->is_enabled = db_value_bool(rows, i, "is_enabled");
     host->in_maintenance = db_value_bool(rows, i, "in_maintenance");
+    host->is_pool_in_maintenance = db_value_bool(rows, i, "is_pool_in_maintenance");
     host->is_lost = db_value_bool(rows, i, "is_lost");
     host->is_not_clean = db_value_bool(rows, i, "is_not_clean");
     host->has_domain = db_value_bool(rows, i, "has_domain");

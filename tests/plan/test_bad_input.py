@@ -199,4 +199,4 @@ def test_command_line(tool, small):
     status, _, err = tool.run("simulate", *small, "--cap", "0")
     assert status == 2 and "--cap: expected an integer of 1 to" in err
     status, _, err = tool.run("plot", *small)
-    assert status == 2 and "expected a command: plan or simulate" in err
+    assert status == 2 and "expected a command: plan, simulate" in err

@@ -62,12 +62,39 @@ def held_migration(world):
     world.migration = world.create(switchover="manual")
 
 
+def emptying(**more):
+    return {"pools": ["A"], "destination_pools": ["B"], "without_maintenance": True,
+            "mapping": {"networks": {"lan-a": "lan-b"}, "srs": {"local-a1": "local-b1"}}, **more}
+
+
+def new_evacuation(world):
+    world.evacuation = world.api.post("/v1/evacuations", emptying(), expect=202)["id"]
+
+
+def paused_evacuation(world):
+    new_evacuation(world)
+    world.api.post(f"/v1/evacuations/{world.evacuation}/pause", expect=202)
+
+
+def failed_evacuation(world):
+    new_evacuation(world)
+    world.coordinator.query("UPDATE evacuation_vm SET state = 'failed'")
+    world.coordinator.query("UPDATE evacuation SET state = 'failed', ended_at = now()")
+
+
 CHANGES = {
     ("POST", "/v1/pools"): Change(request("POST", "/v1/pools", {"name": "N"}), "pool"),
     ("POST", "/v1/enrolments"): Change(
         request("POST", "/v1/enrolments", {"pool": "A", "name": "a2"}), "host"),
     ("POST", "/v1/hosts/{id}/revoke"): Change(
         request("POST", "/v1/hosts/a1/revoke"), "host", before=True),
+    **{("POST", f"/v1/{kind}s/{{id}}/maintenance"): Change(
+        request("POST", f"/v1/{kind}s/{name}/maintenance"), kind, before=True)
+       for kind, name in (("host", "a1"), ("pool", "A"))},
+    **{("DELETE", f"/v1/{kind}s/{{id}}/maintenance"): Change(
+        request("DELETE", f"/v1/{kind}s/{name}/maintenance"), kind,
+        request("POST", f"/v1/{kind}s/{name}/maintenance"), before=True)
+       for kind, name in (("host", "a1"), ("pool", "A"))},
     ("POST", "/v1/mapping-sets"): Change(
         request("POST", "/v1/mapping-sets", {"name": "s", "mapping": MAPPING}), "mapping-set"),
     ("PUT", "/v1/mapping-sets/{id}"): Change(
@@ -86,6 +113,21 @@ CHANGES = {
         begin, before=True)
        for act, begin in (("cancel", new_migration), ("pause", new_migration),
                           ("resume", paused_migration), ("switchover", held_migration))},
+    ("POST", "/v1/evacuations"): Change(
+        lambda world: world.api.request("POST", "/v1/evacuations", emptying()), "evacuation"),
+    **{("POST", f"/v1/evacuations/{{id}}/{act}"): Change(
+        lambda world, act=act: world.api.request(
+            "POST", f"/v1/evacuations/{world.evacuation}/{act}"), "evacuation", begin, before=True)
+       for act, begin in (("pause", new_evacuation), ("resume", paused_evacuation),
+                          ("cancel", new_evacuation))},
+    ("POST", "/v1/evacuations/{id}/vms/{vm}/retry"): Change(
+        lambda world: world.api.request(
+            "POST", f"/v1/evacuations/{world.evacuation}/vms/g1/retry"), "evacuation",
+        failed_evacuation, before=True),
+    ("POST", "/v1/evacuations/{id}/return"): Change(
+        lambda world: world.api.request(
+            "POST", f"/v1/evacuations/{world.evacuation}/return", {}), "evacuation",
+        failed_evacuation),
     ("POST", "/v1/webhooks"): Change(request("POST", "/v1/webhooks", HOOK), "webhook"),
     ("PUT", "/v1/webhooks/{id}"): Change(
         request("PUT", "/v1/webhooks/hook", {**HOOK, "name": "other"}), "webhook", new_hook,

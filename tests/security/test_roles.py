@@ -20,6 +20,9 @@ class Callers:
         self.world.api.post("/v1/pools", {"name": "C"})
         self.world.api.post("/v1/mapping-sets", {"name": "set", "mapping": {"networks": {"a": "b"}}})
         self.world.api.post("/v1/webhooks", {"name": "hook", "url": "https://receiver.example/"})
+        self.evacuation = self.world.api.post("/v1/evacuations", {
+            "pools": ["A"], "destination_pools": ["B"], "without_maintenance": True,
+            "exclude": ["g1"]}, expect=202)["id"]
         self.migration = self.world.create()
         make = coordinator.make_token
         self.by_role = {role: coordinator.api(make(role.lower(), role.lower())) for role in ROLES}
@@ -36,7 +39,11 @@ class Callers:
     def object_of(self, route):
         """A real object of pool A behind the route."""
         return {"/v1/pools/{id}": "A", "/v1/hosts/{id}": self.world.a1.id,
-                "/v1/hosts/{id}/revoke": self.world.a1.id, "/v1/vms/{id}": "g1",
+                "/v1/hosts/{id}/revoke": self.world.a1.id,
+                **{f"/v1/evacuations/{{id}}{act}": self.evacuation for act in (
+                    "", "/pause", "/resume", "/cancel", "/vms/{vm}/retry", "/return")},
+                "/v1/hosts/{id}/maintenance": self.world.a1.id, "/v1/pools/{id}/maintenance": "A",
+                "/v1/vms/{id}": "g1",
                 "/v1/mapping-sets/{id}": "set", "/v1/webhooks/{id}": "hook",
                 "/v1/webhooks/{id}/test": "hook",
                 "/v1/webhooks/{id}/deliveries": "hook"}.get(route.path, self.migration)
@@ -58,7 +65,8 @@ def ask(api, route, object_id=NO_SUCH, body=None):
     what is a stream too."""
     if body is None and route.method in ("POST", "PUT"):
         body = {}
-    path = route.path.replace("{id}", object_id).replace("{delivery}", NO_SUCH)
+    path = route.path.replace("{id}", object_id).replace("{delivery}", NO_SUCH).replace(
+        "{vm}", "g1")
     return api.request(route.method, path, body, {"Accept": "application/json"})
 
 
@@ -100,13 +108,18 @@ def test_the_objects_of_other_pools_are_not_there(callers, route):
         hidden = problem(ask(callers.elsewhere, route, callers.object_of(route)), 404, "not-found")
         nothing = problem(ask(callers.elsewhere, route), 404, "not-found")
         assert hidden["detail"].replace(callers.object_of(route), NO_SUCH) == nothing["detail"]
+    elif route.path == "/v1/inventory":
+        seen = ask(callers.elsewhere, route).json()
+        assert [pool["name"] for pool in seen["pools"]] == ["C"]
+        assert seen["hosts"] == seen["srs"] == seen["vms"] == []
     elif route.method == "GET":
         items = ask(callers.elsewhere, route).json()["items"]
         names = {"/v1/pools": ["C"], "/v1/events": ["C", "set"]}.get(route.path, [])
         assert [item.get("name") or item["body"]["name"] for item in items] == names
     else:
         body = {"/v1/enrolments": {"pool": "A", "name": "a1"},
-                "/v1/migrations": callers.world.request()}[route.path]
+                "/v1/migrations": callers.world.request(),
+                "/v1/evacuations": {"pools": ["A"]}}[route.path]
         problem(ask(callers.elsewhere, route, body=body), 404, "not-found")
 
 
@@ -133,5 +146,5 @@ def test_the_matrix_changed_nothing(callers):
     operations = {row[0] for row in callers.coordinator.query("SELECT operation FROM audit")}
     assert operations == {"token create", "token revoke", "POST /v1/pools", "POST /v1/enrolments",
                           "POST /agent/v1/enrol", "POST /v1/mapping-sets", "POST /v1/webhooks",
-                          "POST /v1/migrations"}
+                          "POST /v1/migrations", "POST /v1/evacuations"}
     assert callers.coordinator.query("SELECT state FROM host WHERE name = 'a1'") == [["enabled"]]

@@ -265,6 +265,7 @@ Test(preflight, hosts)
     BLOCKED(SAME_HOST, "host b1", memcpy(b1->id, HOST_A, UUID_SIZE));
     BLOCKED(HOST_NOT_ENABLED, "host b1", b1->is_enabled = false);
     BLOCKED(HOST_IN_MAINTENANCE, "host b1", b1->in_maintenance = true);
+    BLOCKED(POOL_IN_MAINTENANCE, "pool B", b1->is_pool_in_maintenance = true);
     BLOCKED(HOST_LOST, "host b1", b1->is_lost = true);
     BLOCKED(HOST_LOST, "host b1", b1->hypervisor[0] = '\0');
     BLOCKED(HOST_LOST, "host a1", in->source.is_lost = true);

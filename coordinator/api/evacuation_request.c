@@ -1,0 +1,218 @@
+/* The body of POST /v1/evacuations: strictly decoded, checked, and every name looked up once. */
+#include "coordinator/api/api.h"
+
+#include "base/cleanup.h"
+#include "base/json_table.h"
+#include "base/memory.h"
+#include "coordinator/domain/mapping.h"
+#include "coordinator/scheduler/evacuation.h"
+#include "coordinator/store/listing.h"
+#include "coordinator/store/mapping_set.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef bool find_object(struct db *db, const char *scope, const char *id_or_name,
+                         char id[UUID_SIZE], struct error *err);
+
+static bool find_all(const struct http_request *request, find_object *find,
+                     const struct json_array *words, const char *pointer, struct error *err)
+{
+    char **items = words->items;
+    for (size_t i = 0; i < words->count; i++) {
+        char id[UUID_SIZE];
+        if (!find(request->db, request->token.scope, items[i], id, err))
+            return error_prefix(err, "%s/%zu", pointer, i);
+        free(items[i]);
+        items[i] = memory_copy_text(id);
+    }
+    return true;
+}
+
+static bool find_groups(const struct http_request *request, const struct json_array *groups,
+                        const char *word, struct error *err)
+{
+    const struct evacuation_group *items = groups->items;
+    for (size_t i = 0; i < groups->count; i++) {
+        char pointer[64];
+        snprintf(pointer, sizeof pointer, "/%s/%zu/vms", word, i);
+        if (!find_all(request, listing_find_vm, &items[i].vms, pointer, err))
+            return false;
+    }
+    return true;
+}
+
+static bool has_id(const struct json_array *ids, const char *id)
+{
+    for (size_t i = 0; i < ids->count; i++) {
+        if (strcmp(((char **)ids->items)[i], id) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void add_id(struct json_array *ids, const char *id)
+{
+    if (has_id(ids, id))
+        return;
+    char **items = memory_resize(ids->items, ids->count + 1, sizeof *items);
+    items[ids->count++] = memory_copy_text(id);
+    ids->items = items;
+}
+
+static bool find_wishes(const struct http_request *request, struct evacuation_request *wanted,
+                        struct error *err)
+{
+    struct evacuation_vm_wish *wishes = wanted->vms.items;
+    for (size_t i = 0; i < wanted->vms.count; i++) {
+        struct evacuation_vm_wish *wish = &wishes[i];
+        char vm[UUID_SIZE], host[UUID_SIZE], at[UUID_SIZE];
+        if (!listing_find_vm(request->db, request->token.scope, wish->vm, vm, err) ||
+            !evacuation_store_host_of_vm(request->db, vm, at, err))
+            return error_prefix(err, "/vms/%zu/vm", i);
+        if (!has_id(&wanted->hosts, at))
+            return error_set(err, ERROR_INVALID,
+                             "/vms/%zu/vm: expected a VM of the hosts that are emptied, \"%.60s\" "
+                             "is none",
+                             i, wish->vm);
+        if (wish->host[0] &&
+            !listing_find_host(request->db, request->token.scope, wish->host, host, err))
+            return error_prefix(err, "/vms/%zu/host", i);
+        if (wish->host[0] && has_id(&wanted->hosts, host))
+            return error_set(err, ERROR_INVALID,
+                             "/vms/%zu/host: expected a host that stays, \"%.60s\" is emptied", i,
+                             wish->host);
+        snprintf(wish->vm, sizeof wish->vm, "%s", vm);
+        if (wish->host[0])
+            snprintf(wish->host, sizeof wish->host, "%s", host);
+    }
+    return true;
+}
+
+/* The hosts of emptied pools are emptied, one by one. */
+static bool add_hosts_of_pools(const struct http_request *request,
+                               struct evacuation_request *wanted, struct error *err)
+{
+    for (size_t i = 0; i < wanted->pools.count; i++) {
+        auto_db_rows struct db_rows *rows = NULL;
+        const char *pool = ((char **)wanted->pools.items)[i];
+        if (!evacuation_store_hosts_of(request->db, pool, &rows, err))
+            return false;
+        for (int k = 0; k < db_count(rows); k++)
+            add_id(&wanted->hosts, db_value(rows, k, "id"));
+    }
+    return wanted->hosts.count <= LIMIT_EVACUATION_HOSTS ||
+           error_set(err, ERROR_INVALID, "%zu hosts are to be emptied: expected at most %d",
+                     wanted->hosts.count, (int)LIMIT_EVACUATION_HOSTS);
+}
+
+/* A new plan is made without the caller's scope, so what he may see is written down. */
+static bool name_destinations(const struct http_request *request, struct evacuation_request *wanted,
+                              struct error *err)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    if (wanted->destination_hosts.count + wanted->destination_pools.count > 0)
+        return true;
+    if (!evacuation_store_pools(request->db, request->token.scope, &rows, err))
+        return false;
+    for (int i = 0; i < db_count(rows); i++) {
+        const char *id = db_value(rows, i, "id");
+        if (!has_id(&wanted->pools, id))
+            add_id(&wanted->destination_pools, id);
+    }
+    return true;
+}
+
+static bool check_ends(const struct evacuation_request *wanted, struct error *err)
+{
+    for (size_t i = 0; i < wanted->destination_hosts.count; i++) {
+        if (has_id(&wanted->hosts, ((char **)wanted->destination_hosts.items)[i]))
+            return error_set(err, ERROR_INVALID,
+                             "/destination_hosts/%zu: expected a host that is not emptied", i);
+    }
+    for (size_t i = 0; i < wanted->destination_pools.count; i++) {
+        if (has_id(&wanted->pools, ((char **)wanted->destination_pools.items)[i]))
+            return error_set(err, ERROR_INVALID,
+                             "/destination_pools/%zu: expected a pool that is not emptied", i);
+    }
+    return true;
+}
+
+static bool find_names(const struct http_request *request, struct evacuation_request *wanted,
+                       struct error *err)
+{
+    if (wanted->hosts.count + wanted->pools.count == 0)
+        return error_set(err, ERROR_INVALID,
+                         "expected at least one host in \"hosts\" or pool in \"pools\" to empty");
+    return find_all(request, listing_find_host, &wanted->hosts, "/hosts", err) &&
+           find_all(request, listing_find_pool, &wanted->pools, "/pools", err) &&
+           find_all(request, listing_find_host, &wanted->destination_hosts, "/destination_hosts",
+                    err) &&
+           find_all(request, listing_find_pool, &wanted->destination_pools, "/destination_pools",
+                    err) &&
+           add_hosts_of_pools(request, wanted, err) && check_ends(wanted, err) &&
+           find_wishes(request, wanted, err) &&
+           find_all(request, listing_find_vm, &wanted->exclude, "/exclude", err) &&
+           find_all(request, listing_find_vm, &wanted->pinned, "/pinned", err) &&
+           find_groups(request, &wanted->apart, "apart", err) &&
+           find_groups(request, &wanted->together, "together", err) &&
+           name_destinations(request, wanted, err);
+}
+
+/* The effective map takes the place of the request's. Single disks and VIFs are those of one VM. */
+static bool find_maps(struct db *db, struct evacuation_request *wanted, struct error *err)
+{
+    struct mapping own = {0}, set = {0}, whole = {0};
+    char id[UUID_SIZE];
+    auto_free char *text = NULL;
+    bool is_done = !wanted->mapping || mapping_decode(wanted->mapping, &own, err) ||
+                   error_prefix(err, "/mapping");
+    if (is_done && own.disks.count + own.vifs.count > 0)
+        is_done = error_set(err, ERROR_INVALID,
+                            "/mapping: expected \"networks\" and \"srs\" alone: disks and VIFs are "
+                            "those of one VM");
+    if (is_done && wanted->mapping_set[0])
+        is_done = mapping_set_find(db, wanted->mapping_set, id, &text, err) &&
+                  mapping_decode(text, &set, err);
+    if (is_done) {
+        mapping_overlay(&set, &own, &whole);
+        free(wanted->mapping);
+        wanted->mapping = mapping_encode(&whole);
+    }
+    mapping_done(&own);
+    mapping_done(&set);
+    mapping_done(&whole);
+    return is_done;
+}
+
+static bool check_deadline(struct db *db, const struct evacuation_request *wanted, bool is_dry_run,
+                           struct error *err)
+{
+    double seconds = 0;
+    if (!wanted->deadline[0])
+        return true;
+    if (!api_check_time("/deadline", wanted->deadline, err))
+        return false;
+    if (!evacuation_store_seconds_to(db, wanted->deadline, &seconds, err))
+        return error_prefix(err, "/deadline");
+    return seconds > 0 || is_dry_run ||
+           error_set(err, ERROR_INVALID, "/deadline: expected a time to come, %s is past",
+                     wanted->deadline);
+}
+
+bool api_evacuation_read(const struct http_request *request, bool is_dry_run,
+                         struct evacuation_request *out, struct error *err)
+{
+    struct evacuation_request wanted = {.retries = 1, .patience_s = EVACUATION_PATIENCE_S};
+    if (!json_decode_text(request->body, request->body_size, evacuation_request_fields, &wanted,
+                          err))
+        return false;
+    if (!check_deadline(request->db, &wanted, is_dry_run, err) ||
+        !find_maps(request->db, &wanted, err) || !find_names(request, &wanted, err)) {
+        json_release(evacuation_request_fields, &wanted);
+        return false;
+    }
+    *out = wanted;
+    return true;
+}
