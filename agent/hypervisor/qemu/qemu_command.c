@@ -152,10 +152,10 @@ static void add_vif(struct qemu_command *command, const struct hypervisor *hv,
                        "romfile", "", "multifunction", 1));
 }
 
-/* A place for a second vCPU that never comes: QEMU 7.2 emulates the guest's memory barriers and locked
- * instructions as such only where there may be more than one vCPU. Without them a guest reads a
- * virtqueue's index too early, beside the thread that completes its I/O, and waits for ever for an
- * interrupt that nobody owes it. */
+/* A place for a second vCPU that never comes: QEMU 7.2 emulates the guest's memory barriers and
+ * locked instructions as such only where there may be more than one vCPU. Without them a guest
+ * reads a virtqueue's index too early, beside the thread that completes its I/O, and waits for ever
+ * for an interrupt that nobody owes it. */
 static char *emulated_vcpus(int vcpus)
 {
     return memory_format("%d,maxcpus=%d", vcpus, vcpus > 1 ? vcpus : 2);
@@ -171,9 +171,9 @@ static void add_machine(struct qemu_command *command, const struct hypervisor *h
         memory_format("%s,accel=%s,memory-backend=ram0", config->machine, config->accelerator));
     add_option(command, "-cpu", memory_copy_text(qemu_host_cpu(config->accelerator)));
     add_option(command, "-m", memory_format("%" PRIu64 "M", config->memory_bytes >> 20));
-    add_option(command, "-smp", strcmp(config->accelerator, "tcg") == 0
-                                    ? emulated_vcpus(config->vcpus)
-                                    : memory_format("%d", config->vcpus));
+    add_option(command, "-smp",
+               strcmp(config->accelerator, "tcg") == 0 ? emulated_vcpus(config->vcpus)
+                                                       : memory_format("%d", config->vcpus));
     auto_free char *memory = qemu_folder_memory_path(hv, config->uuid);
     add_json(command, "-object",
              json_pack("{s:s, s:s, s:I, s:s, s:b, s:b}", "qom-type", "memory-backend-file", "id",
