@@ -55,11 +55,10 @@ void api_evacuation_blocked(const struct http_request *request,
 /* evacuation_request.c: the body of a request with ids alone; a deadline that is past is taken by a
  * dry run. Release with json_release. */
 struct evacuation_request;
-bool api_evacuation_read(const struct http_request *request, bool is_dry_run,
+bool api_evacuation_read(struct http_request *request, bool is_dry_run,
                          struct evacuation_request *out, struct error *err) must_check;
 /* The evacuation of the path, when the caller may see all of its pools. */
-bool api_evacuation_look(const struct http_request *request, char **body,
-                         struct error *err) must_check;
+bool api_evacuation_look(struct http_request *request, char **body, struct error *err) must_check;
 
 /* The answer is a delivery of this webhook, which goes on: 202, and where to look. */
 void api_answer_delivery(const char *webhook, struct http_answer *answer);

@@ -103,7 +103,7 @@ bool api_evacuations_return(void *context, struct http_request *request, bool is
     const struct evacuation_maker maker = {.scope = request->token.scope,
                                            .created_by = request->token.name,
                                            .host_lost_after_s = api->config->host_lost_after_s};
-    if (!json_decode_text(request->body, request->body_size, return_fields, &wanted, err))
+    if (!http_body(request, return_fields, &wanted, err))
         return false;
     bool is_done = api_evacuation_look(request, &before, err) &&
                    evacuation_return(request->db, &maker, request->parameters[0], &wanted.vms,

@@ -61,7 +61,19 @@ static void add_id(struct json_array *ids, const char *id)
     ids->items = items;
 }
 
-static bool find_wishes(const struct http_request *request, struct evacuation_request *wanted,
+/* False: at "/list/index", and there at `member` ("/vm", or ""), stands a word that is not what is
+ * expected. */
+static bool wrong_item(struct http_request *request, const char *list, size_t index,
+                       const char *member, const char *expected, const char *word,
+                       struct error *err)
+{
+    char pointer[64];
+    snprintf(pointer, sizeof pointer, "/%s/%zu%s", list, index, member);
+    error_set(err, ERROR_INVALID, "expected %s, \"%.60s\" is none", expected, word);
+    return http_wrong_member(request, pointer, expected, err);
+}
+
+static bool find_wishes(struct http_request *request, struct evacuation_request *wanted,
                         struct error *err)
 {
     struct evacuation_vm_wish *wishes = wanted->vms.items;
@@ -72,17 +84,14 @@ static bool find_wishes(const struct http_request *request, struct evacuation_re
             !evacuation_store_host_of_vm(request->db, vm, at, err))
             return error_prefix(err, "/vms/%zu/vm", i);
         if (!has_id(&wanted->hosts, at))
-            return error_set(err, ERROR_INVALID,
-                             "/vms/%zu/vm: expected a VM of the hosts that are emptied, \"%.60s\" "
-                             "is none",
-                             i, wish->vm);
+            return wrong_item(request, "vms", i, "/vm", "a VM of the hosts that are emptied",
+                              wish->vm, err);
         if (wish->host[0] &&
             !listing_find_host(request->db, request->token.scope, wish->host, host, err))
             return error_prefix(err, "/vms/%zu/host", i);
         if (wish->host[0] && has_id(&wanted->hosts, host))
-            return error_set(err, ERROR_INVALID,
-                             "/vms/%zu/host: expected a host that stays, \"%.60s\" is emptied", i,
-                             wish->host);
+            return wrong_item(request, "vms", i, "/host", "a host that is not emptied", wish->host,
+                              err);
         snprintf(wish->vm, sizeof wish->vm, "%s", vm);
         if (wish->host[0])
             snprintf(wish->host, sizeof wish->host, "%s", host);
@@ -124,22 +133,24 @@ static bool name_destinations(const struct http_request *request, struct evacuat
     return true;
 }
 
-static bool check_ends(const struct evacuation_request *wanted, struct error *err)
+static bool check_ends(struct http_request *request, const struct evacuation_request *wanted,
+                       struct error *err)
 {
+    char **hosts = wanted->destination_hosts.items, **pools = wanted->destination_pools.items;
     for (size_t i = 0; i < wanted->destination_hosts.count; i++) {
-        if (has_id(&wanted->hosts, ((char **)wanted->destination_hosts.items)[i]))
-            return error_set(err, ERROR_INVALID,
-                             "/destination_hosts/%zu: expected a host that is not emptied", i);
+        if (has_id(&wanted->hosts, hosts[i]))
+            return wrong_item(request, "destination_hosts", i, "", "a host that is not emptied",
+                              hosts[i], err);
     }
     for (size_t i = 0; i < wanted->destination_pools.count; i++) {
-        if (has_id(&wanted->pools, ((char **)wanted->destination_pools.items)[i]))
-            return error_set(err, ERROR_INVALID,
-                             "/destination_pools/%zu: expected a pool that is not emptied", i);
+        if (has_id(&wanted->pools, pools[i]))
+            return wrong_item(request, "destination_pools", i, "", "a pool that is not emptied",
+                              pools[i], err);
     }
     return true;
 }
 
-static bool find_names(const struct http_request *request, struct evacuation_request *wanted,
+static bool find_names(struct http_request *request, struct evacuation_request *wanted,
                        struct error *err)
 {
     if (wanted->hosts.count + wanted->pools.count == 0)
@@ -151,7 +162,7 @@ static bool find_names(const struct http_request *request, struct evacuation_req
                     err) &&
            find_all(request, listing_find_pool, &wanted->destination_pools, "/destination_pools",
                     err) &&
-           add_hosts_of_pools(request, wanted, err) && check_ends(wanted, err) &&
+           add_hosts_of_pools(request, wanted, err) && check_ends(request, wanted, err) &&
            find_wishes(request, wanted, err) &&
            find_all(request, listing_find_vm, &wanted->exclude, "/exclude", err) &&
            find_all(request, listing_find_vm, &wanted->pinned, "/pinned", err) &&
@@ -161,20 +172,21 @@ static bool find_names(const struct http_request *request, struct evacuation_req
 }
 
 /* The effective map takes the place of the request's. Single disks and VIFs are those of one VM. */
-static bool find_maps(struct db *db, struct evacuation_request *wanted, struct error *err)
+static bool find_maps(struct http_request *request, struct evacuation_request *wanted,
+                      struct error *err)
 {
     struct mapping own = {0}, set = {0}, whole = {0};
     char id[UUID_SIZE];
     auto_free char *text = NULL;
-    bool is_done = !wanted->mapping || mapping_decode(wanted->mapping, &own, err) ||
-                   error_prefix(err, "/mapping");
-    if (is_done && own.disks.count + own.vifs.count > 0)
-        is_done = error_set(err, ERROR_INVALID,
-                            "/mapping: expected \"networks\" and \"srs\" alone: disks and VIFs are "
-                            "those of one VM");
+    bool is_done = !wanted->mapping || api_mapping(request, "/mapping", wanted->mapping, &own, err);
+    if (is_done && own.disks.count + own.vifs.count > 0) {
+        error_set(err, ERROR_INVALID,
+                  "expected \"networks\" and \"srs\" alone: disks and VIFs are those of one VM");
+        is_done = http_wrong_member(request, "/mapping", "\"networks\" and \"srs\" alone", err);
+    }
     if (is_done && wanted->mapping_set[0])
-        is_done = mapping_set_find(db, wanted->mapping_set, id, &text, err) &&
-                  mapping_decode(text, &set, err);
+        is_done = mapping_set_find(request->db, wanted->mapping_set, id, &text, err) &&
+                  mapping_decode(text, &set, NULL, err);
     if (is_done) {
         mapping_overlay(&set, &own, &whole);
         free(wanted->mapping);
@@ -186,30 +198,33 @@ static bool find_maps(struct db *db, struct evacuation_request *wanted, struct e
     return is_done;
 }
 
-static bool check_deadline(struct db *db, const struct evacuation_request *wanted, bool is_dry_run,
-                           struct error *err)
+static bool check_deadline(struct http_request *request, const struct evacuation_request *wanted,
+                           bool is_dry_run, struct error *err)
 {
+    static const char expected[] = "a time to come, such as 2026-01-31T12:00:00Z";
     double seconds = 0;
     if (!wanted->deadline[0])
         return true;
-    if (!api_check_time("/deadline", wanted->deadline, err))
-        return false;
-    if (!evacuation_store_seconds_to(db, wanted->deadline, &seconds, err))
+    if (!api_is_time(wanted->deadline)) {
+        error_set(err, ERROR_INVALID, "expected %s", expected);
+        return http_wrong_member(request, "/deadline", expected, err);
+    }
+    if (!evacuation_store_seconds_to(request->db, wanted->deadline, &seconds, err))
         return error_prefix(err, "/deadline");
-    return seconds > 0 || is_dry_run ||
-           error_set(err, ERROR_INVALID, "/deadline: expected a time to come, %s is past",
-                     wanted->deadline);
+    if (seconds > 0 || is_dry_run)
+        return true;
+    error_set(err, ERROR_INVALID, "expected a time to come, %s is past", wanted->deadline);
+    return http_wrong_member(request, "/deadline", expected, err);
 }
 
-bool api_evacuation_read(const struct http_request *request, bool is_dry_run,
+bool api_evacuation_read(struct http_request *request, bool is_dry_run,
                          struct evacuation_request *out, struct error *err)
 {
     struct evacuation_request wanted = {.retries = 1, .patience_s = EVACUATION_PATIENCE_S};
-    if (!json_decode_text(request->body, request->body_size, evacuation_request_fields, &wanted,
-                          err))
+    if (!http_body(request, evacuation_request_fields, &wanted, err))
         return false;
-    if (!check_deadline(request->db, &wanted, is_dry_run, err) ||
-        !find_maps(request->db, &wanted, err) || !find_names(request, &wanted, err)) {
+    if (!check_deadline(request, &wanted, is_dry_run, err) || !find_maps(request, &wanted, err) ||
+        !find_names(request, &wanted, err)) {
         json_release(evacuation_request_fields, &wanted);
         return false;
     }

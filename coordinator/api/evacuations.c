@@ -39,7 +39,7 @@ void api_evacuation_blocked(const struct http_request *request,
     struct error why;
     error_set(&why, ERROR_CONFLICT,
               "none of the VMs can move; \"refused\" has every reason of each");
-    auto_free char *text = http_problem(&why, request->id);
+    auto_free char *text = http_problem(&why, NULL, request->id);
     json_t *problem = json_loads(text, 0, NULL);
     json_object_set_new(problem, "refused", refusals_json(planning));
     http_answer_json(answer, http_status_of(why.code), problem);
@@ -87,16 +87,15 @@ static bool look(const struct api_context *api, const struct evacuation_maker *m
     return is_done;
 }
 
-static bool read_dry_run(const struct http_request *request, bool *is_dry_run, struct error *err)
+static bool read_dry_run(struct http_request *request, bool *is_dry_run, struct error *err)
 {
     static const char *const allowed[] = {"dry_run", NULL};
     if (!http_query_only(request, allowed, err))
         return false;
     const char *value = http_query(request, "dry_run");
     *is_dry_run = value && strcmp(value, "true") == 0;
-    if (value && !*is_dry_run && strcmp(value, "false") != 0)
-        return error_set(err, ERROR_INVALID, "query parameter dry_run: expected true or false");
-    return true;
+    return !value || *is_dry_run || strcmp(value, "false") == 0 ||
+           http_wrong_parameter(request, "dry_run", "true or false", err);
 }
 
 bool api_evacuations_create(void *context, struct http_request *request, bool is_last_call,
@@ -127,7 +126,7 @@ bool api_evacuations_list(void *context, struct http_request *request, bool is_l
                     err);
 }
 
-bool api_evacuation_look(const struct http_request *request, char **body, struct error *err)
+bool api_evacuation_look(struct http_request *request, char **body, struct error *err)
 {
     static const char *const allowed[] = {NULL};
     const char *id = request->parameters[0];

@@ -13,7 +13,7 @@
 
 static const char *const no_parameters[] = {NULL};
 
-static bool find(const struct http_request *request, enum maintenance_kind kind, char id[UUID_SIZE],
+static bool find(struct http_request *request, enum maintenance_kind kind, char id[UUID_SIZE],
                  struct error *err)
 {
     const char *scope = request->token.scope;

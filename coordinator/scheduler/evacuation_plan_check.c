@@ -29,7 +29,7 @@ static bool look(struct db *db, const struct evacuation_planning *planning,
                                         .created_by = planning->created_by,
                                         .host_lost_after_s = planning->host_lost_after_s};
     const char *map = wish->mapping ? wish->mapping : planning->request->mapping;
-    if (map && !mapping_decode(map, &request.set, err))
+    if (map && !mapping_decode(map, &request.set, NULL, err))
         return error_prefix(err, "mapping");
     bool is_done = admission_check(db, &request, admission, err);
     mapping_done(&request.set);

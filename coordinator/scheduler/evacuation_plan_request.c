@@ -228,7 +228,7 @@ static void forget_networks(struct plan_inventory_vm *vm)
 static bool map_own(struct evacuation_work *w, size_t wish, struct error *err)
 {
     struct mapping map = {0};
-    if (!mapping_decode(w->p->wishes[wish].mapping, &map, err))
+    if (!mapping_decode(w->p->wishes[wish].mapping, &map, NULL, err))
         return error_prefix(err, "stored mapping of VM %s", w->p->wishes[wish].vm);
     forget_networks((struct plan_inventory_vm *)w->facts.inventory.vms.items + w->vm_of[wish]);
     map_own_disks(w, w->vm_of[wish], &map);
@@ -240,7 +240,7 @@ static bool map_all(struct db *db, struct evacuation_work *w, struct error *err)
 {
     struct mapping map = {0};
     const char *text = w->p->request->mapping;
-    if (text && !mapping_decode(text, &map, err))
+    if (text && !mapping_decode(text, &map, NULL, err))
         return error_prefix(err, "stored mapping");
     bool is_done = map_networks(db, w, &map.networks, err);
     map_srs(w, &map.srs);

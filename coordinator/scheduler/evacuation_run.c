@@ -230,7 +230,7 @@ static bool start_locked(struct db *db, const struct evacuation_row *row,
         .parallel_disks = 1,
         .created_by = row->created_by,
         .host_lost_after_s = work->run->host_lost_after_s};
-    if (map && !mapping_decode(map, &request.set, err))
+    if (map && !mapping_decode(map, &request.set, NULL, err))
         return error_prefix(err, "stored mapping");
     bool is_done = move(db, row, work, &request, err);
     mapping_done(&request.set);
