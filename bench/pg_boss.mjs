@@ -8,12 +8,14 @@ const boss = new PgBoss({host, user, database, max: clients, supervise: false, s
 boss.on('error', (error) => { throw error; });
 await boss.start();
 await boss.createQueue('steps');
-for (let i = 0; i < clients; i++)
+for (let i = 0; i < 2 * clients; i++) // so that a loop finds one while another locks its own
     await boss.send('steps', {migration: i, step: 0});
 
 async function play(steps) {
     for (let i = 0; i < steps; i++) {
-        const [job] = await boss.fetch('steps');
+        let job;
+        while (!job)
+            [job] = await boss.fetch('steps');
         await boss.complete('steps', job.id);
         await boss.send('steps', {...job.data, step: job.data.step + 1});
     }
