@@ -41,7 +41,7 @@ static const struct limits default_limits = {
     .failure_burst = 50,
     .connections = 1024,
     .connections_per_address = 512,
-    .agent_connections = 16384,
+    .agent_connections = 24576, /* each agent polls on one and reports on another */
     .header_s = 20,
     .body_s = 60,
 };

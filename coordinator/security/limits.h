@@ -1,7 +1,7 @@
 /* How much one caller may ask for; "limits" of coordinator.json. 0 = no limit. */
 #pragma once
 
-enum { LIMITS_CONNECTIONS = 16384 }; /* to one port, the most that can be set */
+enum { LIMITS_CONNECTIONS = 24576 }; /* to one port, the most that can be set */
 
 struct limits {
     int requests_per_s, request_burst;      /* of one token, and of one host */

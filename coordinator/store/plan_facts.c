@@ -2,6 +2,7 @@
 #include "coordinator/store/plan_facts.h"
 
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "protocol/cpu_features.h"
 
 #include <stdio.h>
@@ -14,6 +15,7 @@
 static void copy_text(char *out, size_t size, const char *value)
 {
     snprintf(out, size, "%s", value ? value : "");
+    utf8_repair(out); /* what did not fit is cut */
 }
 
 /* `pool` is seen by this caller; `scope` is the parameter. */

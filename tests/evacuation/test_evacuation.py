@@ -5,7 +5,8 @@ import time
 from crosspool_test import images, shell
 
 GUESTS = {"g1": "a1", "g2": "a1", "g3": "a2", "g4": "a2", "g5": "a3", "g6": "a3"}
-DISKS = [("raw", 24), ("qcow2", 16)]
+DISKS = [("raw", 16), ("qcow2", 16)]
+LIGHT = {"writers": 1, "rate": 50}  # six emulated guests share the machine with twelve moves
 ENDED = ("succeeded", "succeeded-with-exceptions", "failed", "cancelled")
 
 
@@ -70,7 +71,8 @@ def kill_an_agent(site, host):
 
 
 def test_a_pool_is_emptied_and_filled_again(site):
-    guests = {name: site.boot(host, name, DISKS) for name, host in GUESTS.items()}
+    guests = {name: site.boot(host, name, DISKS, **LIGHT)
+              for name, host in GUESTS.items()}
     request = {"pools": ["A"], "destination_pools": ["B"], "mapping": site.pool_mapping("A", "B"),
                "at_once": 3, "retries": 4}
     plan = site.api.post("/v1/evacuations?dry_run=true", request)

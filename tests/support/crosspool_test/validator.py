@@ -82,7 +82,7 @@ class Validator:
 
     def _see(self, method, path, answer):
         self.seen += 1
-        if answer.status == 431 and not answer.headers["X-Request-Id"]:
+        if answer.status in (413, 431) and not answer.headers["X-Request-Id"]:
             return  # too large for libmicrohttpd, which answers by itself before it calls anybody
         what = f"{method} {path} {answer.status}: {answer.body[:300]!r}"
         content_type = answer.headers.get_content_type() if answer.headers["Content-Type"] else None
