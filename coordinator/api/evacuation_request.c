@@ -100,8 +100,8 @@ static bool find_wishes(struct http_request *request, struct evacuation_request 
 }
 
 /* The hosts of emptied pools are emptied, one by one. */
-static bool add_hosts_of_pools(const struct http_request *request,
-                               struct evacuation_request *wanted, struct error *err)
+static bool add_hosts_of_pools(struct http_request *request, struct evacuation_request *wanted,
+                               struct error *err)
 {
     for (size_t i = 0; i < wanted->pools.count; i++) {
         auto_db_rows struct db_rows *rows = NULL;
@@ -111,9 +111,11 @@ static bool add_hosts_of_pools(const struct http_request *request,
         for (int k = 0; k < db_count(rows); k++)
             add_id(&wanted->hosts, db_value(rows, k, "id"));
     }
-    return wanted->hosts.count <= LIMIT_EVACUATION_HOSTS ||
-           error_set(err, ERROR_INVALID, "%zu hosts are to be emptied: expected at most %d",
-                     wanted->hosts.count, (int)LIMIT_EVACUATION_HOSTS);
+    if (wanted->hosts.count <= LIMIT_EVACUATION_HOSTS)
+        return true;
+    error_set(err, ERROR_INVALID, "%zu hosts are to be emptied: expected at most %d",
+              wanted->hosts.count, (int)LIMIT_EVACUATION_HOSTS);
+    return http_wrong_member(request, "/pools", "pools of fewer hosts", err);
 }
 
 /* A new plan is made without the caller's scope, so what he may see is written down. */
@@ -153,9 +155,12 @@ static bool check_ends(struct http_request *request, const struct evacuation_req
 static bool find_names(struct http_request *request, struct evacuation_request *wanted,
                        struct error *err)
 {
-    if (wanted->hosts.count + wanted->pools.count == 0)
-        return error_set(err, ERROR_INVALID,
-                         "expected at least one host in \"hosts\" or pool in \"pools\" to empty");
+    if (wanted->hosts.count + wanted->pools.count == 0) {
+        error_set(err, ERROR_INVALID,
+                  "expected at least one host in \"hosts\" or pool in \"pools\" to empty");
+        return http_wrong_member(request, "/hosts", "at least one host, or a pool in \"pools\"",
+                                 err);
+    }
     return find_all(request, listing_find_host, &wanted->hosts, "/hosts", err) &&
            find_all(request, listing_find_pool, &wanted->pools, "/pools", err) &&
            find_all(request, listing_find_host, &wanted->destination_hosts, "/destination_hosts",

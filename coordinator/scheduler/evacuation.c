@@ -22,7 +22,7 @@ static bool has_refused(const struct evacuation_planning *planning)
 static bool check_size(const struct evacuation_planning *planning, struct error *err)
 {
     return planning->count <= LIMIT_EVACUATION_VMS ||
-           error_set(err, ERROR_INVALID,
+           error_set(err, ERROR_CONFLICT, /* with what the hosts hold now */
                      "%zu VMs are to move: an evacuation has at most %d, so name fewer hosts",
                      planning->count, (int)LIMIT_EVACUATION_VMS);
 }
