@@ -83,7 +83,14 @@ class Coordinator(Daemon):
         return subprocess.run([PROGRAM, *words, "--config", self.config_path],
                               capture_output=True, text=True, timeout=timeout, check=False)
 
+    def _migrate(self, database):
+        self.configuration["database"] = database
+        self.write_configuration()
+        self.command("migrate")
+
     def init(self):
+        if not self.configuration["database"]:
+            self.configuration["database"] = self.postgres.create_like_first(self._migrate)
         self.write_configuration()
         self.command("init")
 
