@@ -10,8 +10,11 @@
 #include <time.h>
 
 enum {
-    IDLE_CHECK_MS = 500,      /* a connection idle for longer is looked at before use */
-    FAILED_CONNECT_MS = 1000, /* after a failed connect nobody else tries for so long */
+    IDLE_CHECK_MS = 500, /* a connection idle for longer is looked at before use */
+    /* After a failed connect nobody else tries for as long as it took, within these: a server that
+     * refuses at once may be asked again soon, one that says nothing must not hold every caller. */
+    FAILED_CONNECT_MIN_MS = 100,
+    FAILED_CONNECT_MAX_MS = 1000,
 };
 
 struct db_pool {
@@ -20,7 +23,7 @@ struct db_pool {
     char *conninfo;
     struct db *places;
     int count;
-    int64_t failed_at_ms; /* last failed connect, 0 = none since the last success */
+    int64_t fails_until_ms; /* until then a connect is not tried, 0 = none failed */
     struct error failure;
     struct db_notifier *notifier; /* NULL: what is committed wakes nobody */
 };
@@ -109,21 +112,29 @@ static bool is_stale(struct db *db)
 static bool failed_just_now(struct db_pool *pool, struct error *err)
 {
     pthread_mutex_lock(&pool->lock);
-    bool is_recent =
-        pool->failed_at_ms && clock_monotonic_ms() - pool->failed_at_ms < FAILED_CONNECT_MS;
+    bool is_recent = clock_monotonic_ms() < pool->fails_until_ms;
     if (is_recent)
         *err = pool->failure;
     pthread_mutex_unlock(&pool->lock);
     return is_recent;
 }
 
+static int64_t pause_after_failure_ms(int64_t took_ms)
+{
+    return took_ms < FAILED_CONNECT_MIN_MS   ? FAILED_CONNECT_MIN_MS
+           : took_ms > FAILED_CONNECT_MAX_MS ? FAILED_CONNECT_MAX_MS
+                                             : took_ms;
+}
+
 static bool connect_place(struct db_pool *pool, struct db *place, struct error *err)
 {
     if (failed_just_now(pool, err))
         return false;
+    int64_t begin_ms = clock_monotonic_ms();
     bool is_connected = db_connect(place, pool->conninfo, err);
+    int64_t end_ms = clock_monotonic_ms();
     pthread_mutex_lock(&pool->lock);
-    pool->failed_at_ms = is_connected ? 0 : clock_monotonic_ms();
+    pool->fails_until_ms = is_connected ? 0 : end_ms + pause_after_failure_ms(end_ms - begin_ms);
     if (!is_connected)
         pool->failure = *err;
     pthread_mutex_unlock(&pool->lock);
