@@ -31,9 +31,9 @@ def postgres(_server):
 
 @pytest.fixture
 def installed(postgres, tmp_path):
-    """A coordinator after `init`, not running."""
+    """A coordinator after `init` and with an administrator's token, not running."""
     made = Coordinator(tmp_path / "coordinator", postgres, host_lost_after_s=5)
-    made.init()
+    made.init_with_admin()
     yield made
     made.kill()
 
@@ -46,7 +46,7 @@ def coordinator(installed):
 
 @pytest.fixture
 def admin(coordinator):
-    return coordinator.api(coordinator.make_token("admin", "admin"))
+    return coordinator.api(coordinator.admin_token)
 
 
 @pytest.fixture
