@@ -125,6 +125,7 @@ static bool start_events(struct coordinator *coordinator, struct error *err)
            webhook_sender_start(&coordinator->sender, coordinator->pool, &webhooks, err);
 }
 
+/* HTTP is the last: who is answered may rely on it that no part fails to start any more. */
 static bool start(struct coordinator *coordinator, struct error *err)
 {
     static const char *const channels[] = {"host_steps",     "resource_changed", "event",
@@ -143,8 +144,9 @@ static bool start(struct coordinator *coordinator, struct error *err)
            migrate(coordinator, err) &&
            scheduler_start(&coordinator->scheduler, coordinator->pool, &scheduling, wake_host,
                            coordinator, err) &&
-           start_events(coordinator, err) && start_http(coordinator, err) &&
-           db_listener_open(&coordinator->listener, config->database, &listening, err);
+           start_events(coordinator, err) &&
+           db_listener_open(&coordinator->listener, config->database, &listening, err) &&
+           start_http(coordinator, err);
 }
 
 /* Who wakes ends before what is woken; the pool goes last. */
