@@ -142,6 +142,7 @@ static bool listen_notifications(struct coordinator *coordinator, struct error *
     return true;
 }
 
+/* HTTP is the last: who is answered may rely on it that no part fails to start any more. */
 static bool start(struct coordinator *coordinator, struct error *err)
 {
     const struct coordinator_config *config = coordinator->config;
@@ -155,8 +156,8 @@ static bool start(struct coordinator *coordinator, struct error *err)
            db_pool_notify_start(coordinator->pool, on_notification, coordinator, err) &&
            scheduler_start(&coordinator->scheduler, coordinator->pool, &scheduling, wake_host,
                            coordinator, err) &&
-           start_events(coordinator, err) && start_http(coordinator, err) &&
-           listen_notifications(coordinator, err);
+           start_events(coordinator, err) && listen_notifications(coordinator, err) &&
+           start_http(coordinator, err);
 }
 
 /* Who wakes ends before what is woken; the pool goes last. */

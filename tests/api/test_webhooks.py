@@ -224,7 +224,7 @@ def test_only_an_administrator_sees_webhooks(coordinator, admin):
 
 def test_this_machine_is_no_receiver_unless_configured(installed, receive):
     installed.start()
-    admin = installed.api(installed.make_token("admin", "admin"))
+    admin = installed.api(installed.admin_token)
     for url in ("http://127.0.0.1/", "https://localhost/", "https://127.0.0.1:8443/"):
         answer = admin.request("POST", "/v1/webhooks", {"name": "hook", "url": url})
         assert "/url" in problem(answer, 400, "invalid")["detail"]

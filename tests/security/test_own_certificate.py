@@ -50,7 +50,7 @@ def make_certificate(folder, days):
 def test_the_api_port_shows_it_and_the_agent_port_does_not(own, tmp_path):
     coordinator, folder = own
     coordinator.start_with(folder / "ca.pem")
-    token = coordinator.make_token("admin", "admin")
+    token = coordinator.admin_token
     admin = Api(coordinator.url(), folder / "ca.pem", token)
     admin.post("/v1/pools", {"name": "A"})
     secret = admin.post("/v1/enrolments", {"pool": "A", "name": "a1"})["token"]
@@ -72,7 +72,7 @@ def test_an_agent_enrols_where_the_api_shows_it(own, tmp_path):
     """Its `ca` is the house's; the CA of hosts comes with the answer."""
     coordinator, folder = own
     coordinator.start_with(folder / "ca.pem")
-    token = coordinator.make_token("admin", "admin")
+    token = coordinator.admin_token
     admin = Api(coordinator.url(), folder / "ca.pem", token)
     admin.post("/v1/pools", {"name": "A"})
     secret = admin.post("/v1/enrolments", {"pool": "A", "name": "a1"})["token"]

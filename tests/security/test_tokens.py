@@ -108,7 +108,7 @@ def test_the_command_line_limits_tokens_too(coordinator, admin, pools):
 ])
 def test_a_wrong_limit_on_the_command_line_is_one_line(installed, words, what):
     assert what in fails(installed, "token", "create", "--name", "x", "--role", "viewer", *words)
-    assert installed.query("SELECT count(*) FROM api_token") == [["0"]]
+    assert installed.query("SELECT count(*) FROM api_token WHERE name = 'x'") == [["0"]]
 
 
 @pytest.mark.parametrize("words", [

@@ -52,9 +52,9 @@ def postgres(_server):
 
 @pytest.fixture
 def installed(postgres, tmp_path):
-    """A coordinator after `init`, not running."""
+    """A coordinator after `init` and with an administrator's token, not running."""
     made = Coordinator(tmp_path / "coordinator", postgres, host_lost_after_s=5)
-    made.init()
+    made.init_with_admin()
     yield made
     made.kill()
 
@@ -79,7 +79,7 @@ def module_coordinator(_server, tmp_path_factory):
 
 @pytest.fixture
 def admin(coordinator):
-    return coordinator.api(coordinator.make_token("admin", "admin"))
+    return coordinator.api(coordinator.admin_token)
 
 
 @pytest.fixture

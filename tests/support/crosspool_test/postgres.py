@@ -36,7 +36,7 @@ class Postgres:
         self.sockets = pathlib.Path(sockets or f"/tmp/cpg-{os.getpid()}-{next(numbers)}")
         self.process = None
         self.databases = 0
-        self.first = None  # name of a database from which others are copied
+        self.first = None  # the Coordinator whose installation others are copies of
         if os.geteuid() == 0:
             shutil.chown(self.directory, self.USER)
 
@@ -122,22 +122,13 @@ class Postgres:
         self.kill()
         shutil.rmtree(self.sockets, ignore_errors=True)
 
-    def create_database(self, like="template1"):
+    def create_database(self, like="template0"):
         """A new database, empty or a copy of one to which nobody is connected; returns its libpq
         connection string."""
         self.databases += 1
         name = f"crosspool{self.databases}"
-        self.query(self.conninfo("postgres"), f"CREATE DATABASE {name} TEMPLATE {like}")
+        self.query(self.conninfo("postgres"), f"CREATE DATABASE {name} TEMPLATE {like} STRATEGY file_copy")
         return self.conninfo(name)
-
-    def create_like_first(self, make):
-        """A database as make(conninfo) leaves it: the first one is made, the others are copies of
-        it, which takes a fraction of the time."""
-        if self.first is None:
-            made = self.create_database()
-            make(made)
-            self.first = f"crosspool{self.databases}"
-        return self.create_database(self.first)
 
     def conninfo(self, database):
         return f"host={self.sockets} user={self.USER} dbname={database}"

@@ -88,10 +88,6 @@ class PostgresPair:
             f"SELECT count(*) FROM pg_database WHERE datname = '{name}'") == [["1"]], 30)
         return self.conninfo(name)
 
-    def create_like_first(self, _make):
-        """Empty: a pair makes one database."""
-        return self.create_database()
-
     def conninfo(self, database):
         """In the order of their folders, so that it stays the same when they change places."""
         hosts = ",".join(sorted(str(member.sockets) for member in self.members))
