@@ -147,6 +147,7 @@ def test_a_number_is_given_in_the_order_of_commits(coordinator, listen):
     assert [event["body"]["name"] for event in resumed.events] == ["late"]
 
 
+@pytest.mark.long
 def test_none_is_lost_or_doubled_over_two_coordinators_and_their_ends(pair, streams):  # noqa: F811
     """Writers commit after random delays, readers break off and go on at either coordinator, and the
     coordinators are killed and started again meanwhile."""
@@ -232,6 +233,7 @@ def test_pages_for_those_who_poll(coordinator, admin):
     assert none == {"items": [], "next": 7}
 
 
+@pytest.mark.long
 def test_what_is_not_retained_is_410_and_names_the_oldest(coordinator, admin, listen):
     add_pools(coordinator, 5)
     coordinator.query("UPDATE event SET at = at - interval '200 hours' WHERE sequence <= 3")
@@ -276,6 +278,7 @@ def test_a_stop_ends_streams_whole(coordinator, listen):
         assert stream.end == "whole"
 
 
+@pytest.mark.long
 def test_more_streams_than_allowed_are_told_to_come_later(installed):
     installed.configuration["event_streams"] = 2
     installed.write_configuration()
@@ -296,6 +299,7 @@ def test_more_streams_than_allowed_are_told_to_come_later(installed):
     first[1].close()
 
 
+@pytest.mark.long
 def test_500_idle_streams_hold_no_thread_and_no_connection(coordinator, admin, listen):
     def threads():
         status = pathlib.Path(f"/proc/{coordinator.process.pid}/status").read_text()
@@ -317,6 +321,7 @@ def test_500_idle_streams_hold_no_thread_and_no_connection(coordinator, admin, l
         wait_kinds(stream, "pool.created")
 
 
+@pytest.mark.long
 def test_a_slow_reader_is_dropped_and_goes_on(coordinator, admin, listen):
     """It takes nothing: its socket fills, then its stream, and it is cut off; others are served."""
     slow = listen(is_read=False)

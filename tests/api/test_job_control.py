@@ -323,6 +323,7 @@ def test_a_cancel_during_the_abort_takes_the_retries(world):
     assert world.state(migration) == "failed"
 
 
+@pytest.mark.long
 def test_a_retry_waits_for_a_destination_that_is_away(world):
     migration = to_transferring(world, retries=1)
     world.wait_state(migration, "aborting", world.a1)
@@ -338,6 +339,7 @@ def test_a_retry_waits_for_a_destination_that_is_away(world):
 
 # ---- stalls
 
+@pytest.mark.long
 def test_a_copy_that_does_not_move_is_aborted_and_says_so(world):
     migration = to_transferring(world, stall_timeout_s=5)
     for copied in range(4):

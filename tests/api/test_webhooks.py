@@ -153,6 +153,7 @@ def test_redirects_are_not_followed(coordinator, admin, receive):
     assert len(receiver.calls) == deliveries(admin)[0]["attempts"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("point", ["webhook.send", "webhook.sent"])
 def test_a_coordinator_killed_in_a_delivery_delivers_at_least_once(coordinator, admin, receive,
                                                                    point):

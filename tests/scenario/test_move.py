@@ -8,7 +8,7 @@ from crosspool_test import images, shell
 
 FORMATS = ["raw", "qcow2", "vhd"]
 IS_FULL = os.environ.get("CROSSPOOL_FULL") == "1"
-ROUNDS = int(os.environ.get("CROSSPOOL_ROUNDS", "20" if IS_FULL else "8"))
+ROUNDS = int(os.environ.get("CROSSPOOL_ROUNDS", "20" if IS_FULL else "4"))
 
 
 def sources_of(cluster, name, pool):
@@ -52,6 +52,7 @@ def move_and_compare(cluster, guest, source, destination, formats=None):
     return ended, compared
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("iothread", [False, True], ids=["main-loop", "iothread"])
 def test_nine_format_pairs_are_identical_at_the_pause(cluster, name, iothread):
     guest = cluster.boot("a1", name, [(f, 48) for f in FORMATS], iothread=iothread, rate=0)
@@ -87,6 +88,7 @@ def test_a_suspended_move_sends_the_memory_in_the_pause(cluster, name):
     cluster.wait_no_leftovers()
 
 
+@pytest.mark.long
 def test_rounds_in_a_row(cluster, name):
     guest = cluster.boot("a1", name, [(f, 32) for f in FORMATS], rate=0)
     guest.discards(True)

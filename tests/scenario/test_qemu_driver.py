@@ -1,5 +1,5 @@
 """The QEMU driver alone: guests are booted, moved back and forth on shared disks and taken back,
-under writes, without agents. CROSSPOOL_LOOPS moves in a row: 8 when not set, 200 with
+under writes, without agents. CROSSPOOL_LOOPS moves in a row: 4 when not set, 200 with
 CROSSPOOL_FULL=1."""
 import json
 import os
@@ -19,7 +19,7 @@ from crosspool_test.guest import Guest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DRIVE = pathlib.Path(os.environ.get("CROSSPOOL_BUILD", ROOT / "build/debug")) / "tests/tools/qemu-drive"
 IS_FULL = os.environ.get("CROSSPOOL_FULL") == "1"
-LOOPS = int(os.environ.get("CROSSPOOL_LOOPS", "200" if IS_FULL else "8"))
+LOOPS = int(os.environ.get("CROSSPOOL_LOOPS", "200" if IS_FULL else "4"))
 TOOL = {"raw": "raw", "qcow2": "qcow2", "vhd": "vpc"}
 
 
@@ -98,6 +98,7 @@ def bench():
         made.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("forms", [("raw", "qcow2"), ("vhd", "raw")], ids="+".join)
 def test_moves_in_a_row_under_writes_lose_nothing(bench, forms):
     for form in forms:

@@ -156,6 +156,7 @@ def test_connections_over_the_limit_are_closed_and_later_ones_are_served(limited
     assert refused(coordinator.api(token), metric) >= 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("limit", ["connections", "connections_per_address"])
 def test_streams_do_not_use_up_the_connections_and_are_not_slow(limited, limit):
     coordinator = limited(**{limit: 4}, header_s=4, body_s=4)
@@ -222,6 +223,7 @@ def test_a_connection_that_rests_between_requests_is_kept(limited):
             time.sleep(3)
 
 
+@pytest.mark.long
 def test_a_parked_poll_is_not_slow(limited, tmp_path):
     coordinator = limited(header_s=1, body_s=1)
     admin = coordinator.api(coordinator.admin_token)

@@ -2,6 +2,8 @@
 import pathlib
 import re
 
+import pytest
+
 from crosspool_test.fake_host import FakeHost
 
 HOSTS, VMS = 10, 1000
@@ -14,6 +16,7 @@ def peak_mib(pid):
     return int(re.search(r"VmHWM:\s+(\d+)", text)[1]) / 1024
 
 
+@pytest.mark.long
 def test_ten_thousand_vms_fit_into_100_mib(coordinator, admin, tmp_path):
     admin.post("/v1/pools", {"name": "A"})
     for number in range(HOSTS):

@@ -44,6 +44,7 @@ def test_a_quick_restart_of_the_database_fails_nobody(coordinator, admin, postgr
     assert [admin.request("GET", "/v1/pools").status for _ in range(4)] == [200] * 4
 
 
+@pytest.mark.long
 def test_a_database_that_says_nothing_is_503_in_the_end(coordinator, admin, postgres):
     admin.get("/v1/pools")
     postgres.freeze()

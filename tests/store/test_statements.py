@@ -49,6 +49,7 @@ def test_statements_stand_in_named_constants(path):
     assert {word for word in named if word not in known} == set()
 
 
+@pytest.mark.long
 def test_each_statement_prepares(installed):
     wrong = []
     for number, (name, sql) in enumerate(ALL):
