@@ -57,6 +57,7 @@ struct agent_poll {
     struct json_array cancelling; /* char *: those of them it knows to be cancelled */
     bool has_settings;            /* it understands settings in the answer */
     struct json_array settings;   /* struct settings_known */
+    bool takes_traceparent;       /* it understands `traceparent` in the spec of a step */
 };
 extern const struct json_field agent_poll_fields[];
 
