@@ -14,6 +14,9 @@
 #include "protocol/progress.h"
 #include "protocol/step.h"
 
+/* An agent waits so long for the answer to a report, from before it connects. */
+enum { AGENT_REPORT_TIMEOUT_S = 20 };
+
 /* One object that a migration creates, written down before it is made. */
 struct ledger_entry {
     int64_t sequence; /* grows with each change at this host */
