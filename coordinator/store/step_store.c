@@ -317,7 +317,9 @@ bool step_store_hasten(struct db *db, const struct migration_row *migration, enu
 
 static const char sql_due_hosts[] =
     "SELECT DISTINCT host_id FROM step WHERE state IN ('queued', 'running')"
-    " AND (state = 'queued' OR is_cancel_requested) AND not_before <= now()";
+    " AND (state = 'queued' OR is_cancel_requested) AND not_before <= now()"
+    " UNION SELECT source_host_id FROM migration WHERE ended_at IS NULL"
+    " AND source_host_id IS NOT NULL AND settings_changed_at > now() - interval '5 s'";
 
 bool step_store_due_hosts(struct db *db, struct db_rows **rows, struct error *err)
 {
