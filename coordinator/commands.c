@@ -237,7 +237,7 @@ static bool forget_audit(struct db *db, const struct options *options,
     if (seconds < (int64_t)AUDIT_KEPT_DAYS * 86400)
         return error_set(err, ERROR_INVALID, "option --older-than %.20s: expected %dd or longer",
                          options->older_than, AUDIT_KEPT_DAYS);
-    if (!db_begin(db, err) || !audit_forget(db, seconds, &removed, err))
+    if (!db_begin(db, err) || !db_be_patient(db, err) || !audit_forget(db, seconds, &removed, err))
         return false;
     auto_free char *after = memory_format(
         "{\"removed\": %" PRId64 ", \"older_than_s\": %" PRId64 "}", removed, seconds);

@@ -40,6 +40,7 @@ const struct json_field agent_poll_fields[] = {
     {JSON_ROW("settings", agent_poll, settings, JSON_FIELD_ARRAY, false),
      .size = sizeof(struct settings_known), .max = LIMIT_BATCH, .fields = settings_known_fields,
      .presence_offset = offsetof(struct agent_poll, has_settings)},
+    JSON_BOOL("takes_traceparent", agent_poll, takes_traceparent, false),
     {0},
 };
 

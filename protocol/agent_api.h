@@ -14,6 +14,9 @@
 #include "protocol/progress.h"
 #include "protocol/step.h"
 
+/* An agent waits so long for the answer to a report, from before it connects. */
+enum { AGENT_REPORT_TIMEOUT_S = 20 };
+
 /* One object that a migration creates, written down before it is made. */
 struct ledger_entry {
     int64_t sequence; /* grows with each change at this host */
@@ -57,6 +60,7 @@ struct agent_poll {
     struct json_array cancelling; /* char *: those of them it knows to be cancelled */
     bool has_settings;            /* it understands settings in the answer */
     struct json_array settings;   /* struct settings_known */
+    bool takes_traceparent;       /* it understands `traceparent` in the spec of a step */
 };
 extern const struct json_field agent_poll_fields[];
 

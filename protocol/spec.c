@@ -45,6 +45,8 @@ const struct json_field migration_spec_fields[] = {
     JSON_BYTES("bandwidth_bytes_per_s", migration_spec, bandwidth_bytes_per_s, false),
     JSON_INT("stall_limit_ms", migration_spec, stall_limit_ms, 100, 600000, true),
     JSON_INT("parallel_disks", migration_spec, parallel_disks, 1, LIMIT_DISKS, true),
-    JSON_CHARS("traceparent", migration_spec, traceparent, 0, false),
+    {JSON_ROW("traceparent", migration_spec, traceparent, JSON_FIELD_CHARS, false),
+     .size = JSON_MEMBER_SIZE(migration_spec, traceparent),
+     .presence_offset = offsetof(struct migration_spec, has_traceparent)},
     {0},
 };

@@ -46,6 +46,7 @@ struct migration_spec {
     uint64_t bandwidth_bytes_per_s;     /* cap of the copy; 0 = none */
     int stall_limit_ms;                 /* longest time a guest write may wait for the mirror */
     int parallel_disks;                 /* disks copied at once */
+    bool has_traceparent;               /* sent only to an agent that understands it */
     char traceparent[TRACEPARENT_SIZE]; /* of the request that created it; "" = none */
 };
 

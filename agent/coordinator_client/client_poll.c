@@ -56,6 +56,7 @@ static bool poll_once(struct client_call *call, bool *is_fine)
     client->config.hooks.known(client->config.hooks.context, &poll);
     client->config.hooks.settings_known(client->config.hooks.context, &poll.settings);
     poll.has_settings = true;
+    poll.takes_traceparent = true;
     auto_free char *body = json_encode_text(agent_poll_fields, &poll);
     json_release(agent_poll_fields, &poll);
     if (!client_call_post(call, "/agent/v1/poll", body, POLL_TIMEOUT_S, &err))

@@ -13,7 +13,6 @@
 
 enum {
     REPORT_INTERVAL_MS = 1000,
-    REPORT_TIMEOUT_S = 20,
     RENEW_CHECK_MS = 60000,
     LEDGER_BATCH = 1000 /* entries; the journal gives no more at once */
 };
@@ -32,7 +31,7 @@ static bool post_report(struct client_call *call, struct agent_report *report, s
 {
     report->clock_ms = (int64_t)(clock_wall_precise_s() * 1000);
     auto_free char *body = json_encode_text(agent_report_fields, report);
-    return client_call_post(call, "/agent/v1/report", body, REPORT_TIMEOUT_S, err);
+    return client_call_post(call, "/agent/v1/report", body, AGENT_REPORT_TIMEOUT_S, err);
 }
 
 static bool mark_reported(struct coordinator_client *client, const struct agent_report *report,

@@ -22,6 +22,15 @@ static int64_t clock_offset_ms(const struct http_request *request,
     return report->clock_ms - ((int64_t)(clock_wall_precise_s() * 1000) - waited_ms);
 }
 
+/* The first report of a connection may have waited for it, as in the crowd after a coordinator's
+ * restart, so it says nothing of a clock that seems to be behind by no more than that wait. */
+static bool tells_clock(const struct http_request *request, const struct agent_report *report,
+                        int64_t offset_ms)
+{
+    return report->clock_ms && (!request->is_first || offset_ms >= 0 ||
+                                offset_ms < -(int64_t)AGENT_REPORT_TIMEOUT_S * 1000);
+}
+
 bool api_agent_report(void *context, struct http_request *request, bool is_last_call,
                       struct http_answer *answer, struct error *err)
 {
@@ -32,7 +41,8 @@ bool api_agent_report(void *context, struct http_request *request, bool is_last_
         return false;
     int64_t offset_ms = clock_offset_ms(request, &report);
     bool is_done = failpoint("report.received", err) &&
-                   (!report.clock_ms || report_clock(request->db, request->host, offset_ms, err)) &&
+                   (!tells_clock(request, &report, offset_ms) ||
+                    report_clock(request->db, request->host, offset_ms, err)) &&
                    report_apply(request->db, request->host, &report, err) &&
                    failpoint("report.applied", err);
     json_release(agent_report_fields, &report);

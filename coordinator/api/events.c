@@ -14,8 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AFTER_EXPECTED    "the id of an event, 0 or higher"
-#define RESOURCE_EXPECTED "migrations, vms, hosts, pools, mapping-sets, networks or srs"
+#define AFTER_EXPECTED "the id of an event, 0 or higher"
+#define RESOURCE_EXPECTED                                                                          \
+    "migrations, evacuations, vms, hosts, pools, mapping-sets, networks or srs"
 enum {
     PAGE_BYTES = 16 << 20,
     SCAN = 20000, /* sequences that one query looks through */

@@ -28,6 +28,8 @@ bool db_commit(struct db *db, struct error *err) must_check;
 void db_rollback(struct db *db);
 /* The outermost one, with all in it. Nothing happens when there is none. */
 void db_rollback_all(struct db *db);
+/* Inside a transaction that serves no request: its statements may take 10 minutes each. */
+bool db_be_patient(struct db *db, struct error *err) must_check;
 /* Has this transaction (with the inner ones that were rolled back) written or locked a row? */
 bool db_has_changed(struct db *db, bool *has_changed, struct error *err) must_check;
 

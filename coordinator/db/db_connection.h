@@ -7,8 +7,9 @@
 
 enum {
     DB_CONNECT_TIMEOUT_S = 3,
-    DB_STATEMENT_TIMEOUT_MS = 10000, /* the server's own limit of one statement */
-    DB_ANSWER_TIMEOUT_MS = 15000,    /* ours, when the server or the network says nothing */
+    DB_STATEMENT_TIMEOUT_MS = 10000,        /* the server's own limit of one statement */
+    DB_ANSWER_TIMEOUT_MS = 15000,           /* ours, when the server or the network says nothing */
+    DB_PATIENT_TIMEOUT_MS = 10 * 60 * 1000, /* the same where a statement may take long */
 };
 
 enum { DB_TOPICS = 32, DB_TOPIC_SIZE = 64 };

@@ -16,7 +16,6 @@
 enum {
     MIGRATION_LIMIT = 9999,
     MIGRATION_FILE_SIZE = 1 << 20,
-    MIGRATION_TIMEOUT_MS = 10 * 60 * 1000,
 };
 
 /* Any fixed number that nothing else of this database uses: "xpool" as ASCII. */
@@ -107,7 +106,7 @@ static bool apply_file(struct db *db, const char *directory, const char *file, i
 
 static bool lock_schema(struct db *db, struct error *err)
 {
-    return db_execute(db, "SET LOCAL statement_timeout = 0", err) &&
+    return db_be_patient(db, err) &&
            db_execute(db, "SELECT pg_advisory_xact_lock(" MIGRATION_LOCK ")", err) &&
            db_execute(db,
                       "CREATE TABLE IF NOT EXISTS schema_migration (version int PRIMARY KEY,"
@@ -142,11 +141,9 @@ bool db_migrate(struct db *db, const char *directory, int *applied, struct error
     struct migration_files files = {0};
     bool is_done = false;
     if (files_read(&files, directory, err) && db_begin(db, err)) {
-        db->timeout_ms = MIGRATION_TIMEOUT_MS;
         is_done = apply_missing(db, directory, &files, applied, err);
         if (!is_done)
             db_rollback(db);
-        db->timeout_ms = DB_ANSWER_TIMEOUT_MS;
     }
     files_done(&files);
     return is_done;

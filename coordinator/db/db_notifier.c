@@ -15,7 +15,8 @@
 
 enum {
     COALESCE_MS = 5, /* rest after each NOTIFY, in which wake-ups gather */
-    RETRY_MS = 1000, /* after a failed connect all are dropped for so long */
+    RETRY_MS = 1000, /* rest after a failure */
+    STOP_MS = 50,    /* within which that rest ends when it is time to stop */
 };
 
 struct db_notifier {
@@ -28,7 +29,7 @@ struct db_notifier {
     pthread_cond_t changed;
     struct db_notices pending;
     bool is_stopping;
-    int64_t failed_at_ms; /* 0: the last connect succeeded */
+    bool has_failed; /* the last time */
     _Atomic int backend;
     _Atomic uint64_t notices, statements;
 };
@@ -72,21 +73,51 @@ static bool send_all(struct db_notifier *notifier, const struct db_notices *noti
     return is_sent;
 }
 
-/* A failure loses these wake-ups: everybody who waits for them looks again by himself. */
-static void send_or_drop(struct db_notifier *notifier, const struct db_notices *notices)
+/* A connection that has gone since it was used last is replaced at once. */
+static bool send_anew(struct db_notifier *notifier, const struct db_notices *notices,
+                      struct error *err)
+{
+    bool was_connected = notifier->db.connection != NULL;
+    if (send_all(notifier, notices, err))
+        return true;
+    return was_connected && !notifier->db.connection && send_all(notifier, notices, err);
+}
+
+static bool send_counted(struct db_notifier *notifier, const struct db_notices *notices)
 {
     struct error err;
-    int64_t now_ms = clock_monotonic_ms();
-    if (notifier->failed_at_ms && now_ms - notifier->failed_at_ms < RETRY_MS)
-        return;
-    bool is_sent = send_all(notifier, notices, &err);
+    bool is_sent = send_anew(notifier, notices, &err);
     if (is_sent) {
         atomic_fetch_add(&notifier->statements, 1);
         atomic_fetch_add(&notifier->notices, notices->count);
-    } else if (!notifier->failed_at_ms) {
+    } else if (!notifier->has_failed) {
         log_warning("notifying other coordinators: %s", err.text);
     }
-    notifier->failed_at_ms = is_sent ? 0 : now_ms;
+    notifier->has_failed = !is_sent;
+    return is_sent;
+}
+
+/* What could not be sent wakes all of its channel later. */
+static void keep(struct db_notifier *notifier, const struct db_notices *notices)
+{
+    pthread_mutex_lock(&notifier->lock);
+    for (size_t i = 0; i < notices->count; i++)
+        db_notices_add(&notifier->pending, notices->items[i].channel, "");
+    pthread_mutex_unlock(&notifier->lock);
+}
+
+/* False when it is time to stop. */
+static bool rest(struct db_notifier *notifier)
+{
+    int64_t until_ms = clock_monotonic_ms() + RETRY_MS;
+    bool is_stopping = false;
+    while (!is_stopping && clock_monotonic_ms() < until_ms) {
+        clock_sleep_ms(STOP_MS);
+        pthread_mutex_lock(&notifier->lock);
+        is_stopping = notifier->is_stopping;
+        pthread_mutex_unlock(&notifier->lock);
+    }
+    return !is_stopping;
 }
 
 /* False when it is time to stop. */
@@ -106,8 +137,12 @@ static void *run(void *context)
     struct db_notifier *notifier = context;
     struct db_notices taken;
     while (take_pending(notifier, &taken)) {
-        send_or_drop(notifier, &taken);
+        bool is_sent = send_counted(notifier, &taken);
+        if (!is_sent)
+            keep(notifier, &taken);
         db_notices_clear(&taken);
+        if (!is_sent && !rest(notifier))
+            break;
         clock_sleep_ms(COALESCE_MS);
     }
     return NULL;

@@ -138,6 +138,12 @@ bool db_begin(struct db *db, struct error *err)
     return is_begun;
 }
 
+bool db_be_patient(struct db *db, struct error *err)
+{
+    db->timeout_ms = DB_PATIENT_TIMEOUT_MS;
+    return db_execute(db, "SET LOCAL statement_timeout = 0", err);
+}
+
 static bool commit_outer(struct db *db, struct error *err)
 {
     if (!db->connection)
@@ -150,6 +156,7 @@ static bool commit_outer(struct db *db, struct error *err)
     /* PostgreSQL answers COMMIT of a failed transaction with success and ROLLBACK */
     bool is_committed = strcmp(PQcmdStatus(result), "COMMIT") == 0;
     PQclear(result);
+    db->timeout_ms = DB_ANSWER_TIMEOUT_MS;
     if (is_committed)
         db_notifier_publish(db_pool_notifier(db->pool), &db->notices);
     return is_committed || error_set(err, ERROR_INTERNAL,
@@ -170,8 +177,10 @@ void db_rollback(struct db *db)
     struct error ignored;
     bool is_inner = db->depth > 1;
     db->depth -= db->depth > 0;
-    if (!is_inner)
+    if (!is_inner) {
         db_notices_clear(&db->notices);
+        db->timeout_ms = DB_ANSWER_TIMEOUT_MS;
+    }
     bool is_done = is_inner ? at_level(db, "ROLLBACK TO SAVEPOINT", db->depth, &ignored) &&
                                   at_level(db, "RELEASE SAVEPOINT", db->depth, &ignored)
                             : db_execute(db, "ROLLBACK", &ignored);

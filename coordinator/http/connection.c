@@ -41,6 +41,15 @@ const char *http_connection_address(struct MHD_Connection *connection)
     return own ? own->address : "";
 }
 
+bool http_connection_use(struct MHD_Connection *connection)
+{
+    struct http_connection *own = context_of(connection);
+    bool is_first = own && !own->is_used;
+    if (own)
+        own->is_used = true;
+    return is_first;
+}
+
 enum MHD_Result http_may_connect(void *context, const struct sockaddr *address, socklen_t size)
 {
     (void)size;

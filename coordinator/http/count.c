@@ -6,8 +6,8 @@
 #include "base/memory.h"
 
 /* What we answer; anything else counts under the last, 0. */
-static const int counted[] = {200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 409,
-                              410, 412, 413, 422, 429, 431, 500, 503, 504, 507, 0};
+static const int counted[] = {200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 409, 410,
+                              412, 413, 415, 422, 429, 431, 500, 503, 504, 507, 0};
 enum { HTTP_STATUSES = sizeof counted / sizeof *counted, CLASSES = 5 };
 
 const int64_t http_duration_us[HTTP_DURATIONS] = {

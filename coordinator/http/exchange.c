@@ -165,6 +165,7 @@ static struct http_exchange *exchange_new(const struct http_listener *listener,
     exchange->request.method = exchange->method;
     exchange->request.path = exchange->path;
     exchange->request.started_us = exchange->started_us;
+    exchange->request.is_first = http_connection_use(connection);
     exchange->request.connection = exchange;
     exchange->address = http_connection_address(connection);
     pthread_mutex_lock(&exchange->server->lock);

@@ -41,6 +41,7 @@ struct http_request {
     const char *body; /* NUL-terminated */
     size_t body_size;
     int64_t started_us;      /* monotonic, when its headers came */
+    bool is_first;           /* of its connection: it may have waited for that since it was made */
     char parameters[4][129]; /* the {...} parts of the route's path, in order */
     char host[UUID_SIZE];    /* ACCESS_AGENT: who calls */
     struct token token;      /* others: whose token it is, an empty name when open */

@@ -88,6 +88,7 @@ struct http_connection {
     char address[HTTP_ADDRESS_SIZE];
     int64_t deadline_ms; /* when what the peer has to send must be here; 0 = nothing is awaited */
     bool is_stream;      /* of those, and counted with them */
+    bool is_used;        /* it had a request */
     struct http_connection *next, *previous;
 };
 
@@ -186,6 +187,8 @@ enum MHD_Result http_may_connect(void *listener, const struct sockaddr *address,
 void http_on_connection(void *listener, struct MHD_Connection *connection, void **state,
                         enum MHD_ConnectionNotificationCode what);
 const char *http_connection_address(struct MHD_Connection *connection);
+/* Called once for each request; true: it is the connection's first. */
+bool http_connection_use(struct MHD_Connection *connection);
 /* The peer has so long for what it has to send now; 0 = it has to send nothing. */
 void http_connection_expect(struct MHD_Connection *connection, int within_ms);
 /* It holds a stream now, or not any more. */

@@ -81,8 +81,10 @@ static bool insert(struct db *db, struct create_work *work, struct error *err)
     struct migration_spec spec = {.mode = request->mode,
                                   .bandwidth_bytes_per_s = request->policy.bandwidth_bytes_per_s,
                                   .stall_limit_ms = request->stall_limit_ms,
-                                  .parallel_disks = request->parallel_disks};
-    snprintf(spec.traceparent, sizeof spec.traceparent, "%s", request->traceparent);
+                                  .parallel_disks = request->parallel_disks,
+                                  .has_traceparent = request->traceparent != NULL};
+    snprintf(spec.traceparent, sizeof spec.traceparent, "%s",
+             request->traceparent ? request->traceparent : "");
     uuid_make(work->id);
     fill_spec(&spec, work->id, work->admission);
     char fresh[UUID_SIZE];
@@ -134,7 +136,8 @@ static bool read_settings(const struct migration_row *row, struct migration_spec
     *settings = (struct migration_spec){.mode = old.mode,
                                         .bandwidth_bytes_per_s = row->bandwidth_bytes_per_s,
                                         .stall_limit_ms = old.stall_limit_ms,
-                                        .parallel_disks = old.parallel_disks};
+                                        .parallel_disks = old.parallel_disks,
+                                        .has_traceparent = old.has_traceparent};
     memcpy(settings->traceparent, old.traceparent, sizeof settings->traceparent);
     json_release(migration_spec_fields, &old);
     return true;

@@ -19,7 +19,7 @@ struct admission_request {
     int stall_limit_ms;
     int parallel_disks;
     const char *created_by;
-    const char *traceparent; /* of the request */
+    const char *traceparent; /* of the request; NULL = none */
     int host_lost_after_s;
 };
 

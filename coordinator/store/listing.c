@@ -41,7 +41,6 @@ static const struct page_sort host_sorts[] = {
     {"id", "h.id", "uuid"},
     {"name", "h.name", "text"},
     {"pool_name", "p.name", "text"},
-    {"last_seen", "coalesce(h.last_seen, '-infinity')", "timestamptz"},
     {0},
 };
 static const char *const host_fields[] = {"id",

@@ -10,7 +10,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PAGE_BYTES = 64 << 20, STATEMENT_BYTES = 32 << 10, SELECT = sizeof "SELECT " - 1 };
+enum {
+    PAGE_FULL_BYTES = 8 << 20, /* a page takes no further object from here on */
+    PAGE_BYTES = 64 << 20,     /* with the one that made it full */
+    STATEMENT_BYTES = 32 << 10,
+    SELECT = sizeof "SELECT " - 1,
+};
 
 static int filter_count(const struct page_list *list)
 {
@@ -62,19 +67,21 @@ static bool append_item(struct buffer *out, const char *body, const struct page 
     return buffer_printf(out, err, "%s", chosen ? chosen : body);
 }
 
+/* At most `limit` objects, fewer when they are large. */
 static bool assemble(const struct db_rows *rows, const struct page *page, struct buffer *out,
                      struct error *err)
 {
-    int count = db_count(rows) < page->limit ? db_count(rows) : page->limit;
+    int most = db_count(rows) < page->limit ? db_count(rows) : page->limit;
+    int count = 0;
     char cursor[PAGE_CURSOR_SIZE];
     if (!buffer_printf(out, err, "{\"items\":["))
         return false;
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < most && out->size < PAGE_FULL_BYTES; i++, count++) {
         if (!buffer_printf(out, err, "%s", i ? "," : "") ||
             !append_item(out, db_value(rows, i, "body"), page, err))
             return false;
     }
-    if (db_count(rows) <= page->limit)
+    if (count == db_count(rows))
         return buffer_printf(out, err, "],\"next\":null}");
     page_cursor_make(page, db_value(rows, count - 1, "id"), db_value(rows, count - 1, "key"),
                      cursor);

@@ -212,7 +212,8 @@ static bool read_step(const struct db_rows *rows, int i, struct step *out, struc
 }
 
 static bool poll_steps(struct db *db, const char *host, const char *known,
-                       struct agent_poll_answer *answer, struct error *err)
+                       const struct agent_poll *poll, struct agent_poll_answer *answer,
+                       struct error *err)
 {
     auto_db_rows struct db_rows *rows = NULL;
     struct db_text limit = db_int(POLL_STEPS);
@@ -223,6 +224,8 @@ static bool poll_steps(struct db *db, const char *host, const char *known,
     for (int i = 0; i < db_count(rows); i++) {
         if (!read_step(rows, i, &steps[i], err))
             return false;
+        if (!poll->takes_traceparent)
+            steps[i].spec.has_traceparent = false;
         answer->steps.count++;
     }
     return true;
@@ -289,7 +292,7 @@ bool step_store_poll(struct db *db, const char *host, const struct agent_poll *p
     if (poll->known.count && !db_query(db, sql_running, DB_PARAMS(host, known), NULL, err))
         return false;
     struct agent_poll_answer found = {0};
-    if (!poll_steps(db, host, known, &found, err) ||
+    if (!poll_steps(db, host, known, poll, &found, err) ||
         !poll_cancel(db, host, known, cancelling, &found, err) ||
         !poll_settings(db, host, poll, &found, err)) {
         json_release(agent_poll_answer_fields, &found);
@@ -314,7 +317,9 @@ bool step_store_hasten(struct db *db, const struct migration_row *migration, enu
 
 static const char sql_due_hosts[] =
     "SELECT DISTINCT host_id FROM step WHERE state IN ('queued', 'running')"
-    " AND (state = 'queued' OR is_cancel_requested) AND not_before <= now()";
+    " AND (state = 'queued' OR is_cancel_requested) AND not_before <= now()"
+    " UNION SELECT source_host_id FROM migration WHERE ended_at IS NULL"
+    " AND source_host_id IS NOT NULL AND settings_changed_at > now() - interval '5 s'";
 
 bool step_store_due_hosts(struct db *db, struct db_rows **rows, struct error *err)
 {

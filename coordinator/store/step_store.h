@@ -57,5 +57,6 @@ bool step_store_receive_error(struct db *db, const char *migration, int64_t epoc
  * ones as running. Free with agent_poll_answer_fields. */
 bool step_store_poll(struct db *db, const char *host, const struct agent_poll *poll,
                      struct agent_poll_answer *answer, struct error *err) must_check;
-/* Hosts with undelivered steps that are due, or with a step to stop. Column `host_id`. */
+/* Hosts with undelivered steps that are due, with a step to stop, or with settings that were
+ * changed a moment ago. Column `host_id`. */
 bool step_store_due_hosts(struct db *db, struct db_rows **rows, struct error *err) must_check;

@@ -184,6 +184,14 @@ def test_an_agent_that_does_not_understand_settings_gets_none(world):
     assert "settings" not in world.a1.poll_once()
 
 
+@pytest.mark.parametrize("takes", [None, False, True])
+def test_only_an_agent_that_understands_a_trace_is_given_one(world, takes):
+    world.a1.takes_traceparent = takes
+    to_transferring(world)
+    spec = world.a1.take("transfer")["spec"]
+    assert ("traceparent" in spec) == (takes is True)
+
+
 # ---- the switch-over
 
 def test_a_manual_switch_over_waits_ready_and_goes_when_asked(world):

@@ -219,6 +219,21 @@ def test_objects_that_come_and_go_hide_no_others(admin):
     assert [one["name"] for one in rest["items"]] == ["e", "f", "h"]
 
 
+def test_a_page_ends_before_it_is_too_large(coordinator, admin):
+    """Three objects of 5 MiB, all of which `limit` would take."""
+    coordinator.query(
+        "INSERT INTO audit (actor_kind, actor_name, operation, object_kind, object_id, after)"
+        " SELECT 'cli', 'x', 'large', 'pool', n, jsonb_build_object('x', repeat('x', 5 << 20))"
+        " FROM generate_series(1, 3) AS n")
+    found, cursor, pages = [], "", 0
+    while cursor is not None:
+        page = admin.get("/v1/audit?limit=500" + (f"&cursor={urllib.parse.quote(cursor)}" if cursor else ""))
+        assert page["items"]
+        found += [one["object"]["id"] for one in page["items"] if one["operation"] == "large"]
+        cursor, pages = page["next"], pages + 1
+    assert sorted(found) == ["1", "2", "3"] and pages == 2
+
+
 def test_equal_places_are_told_apart(world):
     """All VMs of one name, one by one."""
     found = walk(world, "/v1/vms", "&sort=name&name=twin", limit=1)

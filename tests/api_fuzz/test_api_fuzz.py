@@ -3,6 +3,7 @@ answer as the contract says, no change without its row in the audit log, none by
 
 CROSSPOOL_SEED makes another run; CROSSPOOL_FULL=1 makes 100,000 requests, CROSSPOOL_REQUESTS as many as
 it says."""
+import http.client
 import os
 import threading
 import time
@@ -85,7 +86,7 @@ class Run:
             try:
                 answer = clients[request.caller].request(request.method, request.path,
                                                          request.body, request.headers)
-            except OSError as failure:
+            except (OSError, http.client.HTTPException) as failure:
                 with self.lock:
                     self.wrong.append(f"{failure!r}: {request}")
                 continue
@@ -100,7 +101,8 @@ class Run:
             self.wrong.append(f"{answer.status} {answer.body[:200]!r}: {request}")
         self.validator.see(request.method, request.path, answer)
         is_change = request.method not in ("GET", "HEAD") and request.path.startswith("/v1/")
-        is_look = answer.status == 200 and request.path.startswith("/v1/migrations?")
+        is_look = answer.status == 200 and request.path.startswith(
+            ("/v1/migrations?", "/v1/evacuations?"))
         if is_change and 200 <= answer.status < 300 and not is_look and \
                 not answer.headers["Idempotency-Replayed"]:
             self.changes += 1

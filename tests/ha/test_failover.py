@@ -86,7 +86,7 @@ def test_a_failover_in_the_middle_of_a_result(centre, point, kind):
     migration = centre.create("g1", a1, b1)
     host = b1 if kind != "handoff" else a1
     shell.wait_for(f"the {kind}", lambda: any(
-        step["kind"] == kind for step in host.known.values()), 20)
+        step["kind"] == kind for step in list(host.known.values())), 20)
     for coordinator in centre.coordinators:
         coordinator.set_failpoint(point, "wait")
     release(a1, b1)

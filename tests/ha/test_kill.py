@@ -36,7 +36,7 @@ def test_killed_at_a_point_of_a_result(centre, point, kind):
     migration = centre.create("g1", a1, b1)
     host = b1 if kind == "prepare" else a1
     shell.wait_for(f"the {kind}", lambda: any(
-        step["kind"] == kind for step in host.known.values()), 20)
+        step["kind"] == kind for step in list(host.known.values())), 20)
     # one of the two: the first that gets there; the other one is let through
     for coordinator in centre.coordinators:
         coordinator.set_failpoint(point, "wait")
@@ -59,7 +59,7 @@ def test_both_killed_at_once(centre, held):
     migration = centre.create("g1", a1, b1)
     host = b1 if held in ("prepare", "clean-destination") else a1
     shell.wait_for(f"the {held}", lambda: any(
-        step["kind"] == held for step in host.known.values()), 20)
+        step["kind"] == held for step in list(host.known.values())), 20)
     for coordinator in centre.coordinators:
         coordinator.kill()
     a1.holds = b1.holds = set()

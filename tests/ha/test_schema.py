@@ -2,7 +2,6 @@
 import pathlib
 import shutil
 import subprocess
-import time
 
 import pytest
 
@@ -50,6 +49,13 @@ def begin(program, *words):
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def wait_asleep(program, seconds):
+    """Until the migration that sleeps so long does so."""
+    shell.wait_for("the migration to run", lambda: program.query(
+        f"SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep({seconds})%'"
+        " AND pid <> pg_backend_pid()") == [["1"]], 20)
+
+
 def test_many_at_once_apply_each_migration_once(program, schema):
     add(schema, "SELECT pg_sleep(0.3); CREATE TABLE once (n int);")
     running = [begin(program, "migrate") for _ in range(6)]
@@ -91,9 +97,7 @@ def test_a_program_killed_midway_changes_nothing_and_the_next_one_goes_on(progra
     before = dump(program)
     add(schema, "CREATE TABLE half (n int); SELECT pg_sleep(2);")
     process = begin(program, "migrate")
-    shell.wait_for("the migration to run", lambda: program.query(
-        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(2)%'"
-        " AND pid <> pg_backend_pid()") == [["1"]], 20)
+    wait_asleep(program, 2)
     process.kill()
     process.wait()
     assert dump(program) == before
@@ -103,9 +107,9 @@ def test_a_program_killed_midway_changes_nothing_and_the_next_one_goes_on(progra
 
 def test_a_failover_midway_changes_nothing_and_the_next_one_goes_on(program, schema):
     shell.run(PROGRAM, "migrate", "--config", program.config_path)
-    add(schema, "CREATE TABLE half (n int); SELECT pg_sleep(1);")
+    add(schema, "CREATE TABLE half (n int); SELECT pg_sleep(10);")
     process = begin(program, "migrate")
-    time.sleep(0.4)
+    wait_asleep(program, 10)
     program.postgres.fail_over()
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1 and "database" in said

@@ -320,6 +320,12 @@ def test_the_command_line_removes_what_is_old(world):
         world.coordinator.query(
             "INSERT INTO audit (at, actor_kind, actor_name, operation, object_kind, object_id)"
             f" VALUES (now() - interval '{days} days', 'cli', 'x', 'old', 'pool', '{days}')")
+    # as slow as that of a large log: longer than a statement of a request may take
+    world.coordinator.query(
+        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(11); RETURN OLD; END $$;"
+        " CREATE TRIGGER dawdle BEFORE DELETE ON audit FOR EACH ROW WHEN (OLD.object_id = '401')"
+        " EXECUTE FUNCTION dawdle()")
     rows = count(world)
     forget = ["audit", "forget", "--older-than"]
     assert world.coordinator.command(*forget, "400d") == "1 removed\n"

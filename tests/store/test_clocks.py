@@ -49,6 +49,17 @@ def test_a_clock_that_is_off_is_said_once(coordinator, admin, host, ahead_s, wor
     assert said(coordinator, f"s {words} this coordinator's, more than 5 s") == 2
 
 
+def test_the_wait_for_a_connection_is_not_taken_for_a_clock(coordinator, admin, host):
+    host.api.close()
+    tell(host, -15)
+    assert admin.get("/v1/hosts/a1")["clock_offset_ms"] is None
+    tell(host, -15)
+    assert abs(offset_s(admin) + 15) < 3
+    host.api.close()
+    tell(host, -60)
+    assert abs(offset_s(admin) + 60) < 3, "longer than an agent waits"
+
+
 def test_small_changes_are_not_written(coordinator, admin, host):
     coordinator.query("UPDATE host SET clock_offset_ms = 100000")
     tell(host, 100.3)

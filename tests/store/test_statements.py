@@ -8,7 +8,7 @@ import pytest
 from crosspool_test import shell
 
 FOLDERS = ["coordinator/store", "coordinator/security", "coordinator/scheduler", "coordinator/api"]
-STATEMENT = re.compile(r'static const char ((?:sql_\w+|\w+_sql))\[\]\s*=\s*((?:"(?:[^"\\]|\\.)*"\s*)+);')
+STATEMENT = re.compile(r'static const char\s+((?:sql_\w+|\w+_sql))\[\]\s*=\s*((?:"(?:[^"\\]|\\.)*"\s*)+);')
 SHARED = (shell.ROOT / "coordinator/store/page_sql.h").read_text().replace("#pragma once", "")
 LITERAL = re.compile(r'"((?:[^"\\]|\\.)*)"')
 

@@ -29,8 +29,12 @@ function check([pointer, body]) {
   } catch (error) {
     return `no JSON: ${error.message}`;
   }
-  const validate = validator(pointer);
-  return validate(value) ? null : ajv.errorsText(validate.errors);
+  try {
+    const validate = validator(pointer);
+    return validate(value) ? null : ajv.errorsText(validate.errors);
+  } catch (error) {
+    return `schema: ${error.message}`;
+  }
 }
 
 readline.createInterface({ input: process.stdin }).on("line", (line) => {

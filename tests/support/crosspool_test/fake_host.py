@@ -44,6 +44,7 @@ class FakeHost:
         self.known = {}
         self.cancelling = set()
         self.settings = {}  # by migration; None: of an agent that does not understand them
+        self.takes_traceparent = True  # None: of an agent that does not know it
         lan = f"lan-{pool.lower()}"
         self.inventory = empty_inventory()
         self.inventory["networks"].append({"name": lan, "bridge": "br0"})
@@ -85,6 +86,8 @@ class FakeHost:
         if self.settings is not None:
             body["settings"] = [{"migration": migration, "version": one["version"]}
                                 for migration, one in self.settings.items()]
+        if self.takes_traceparent is not None:
+            body["takes_traceparent"] = self.takes_traceparent
         answer = self.api.post("/agent/v1/poll", body)
         for one in answer.get("settings", []):
             self.settings[one["migration"]] = one

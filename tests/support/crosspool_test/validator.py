@@ -1,10 +1,15 @@
 """Every answer against the contract: status, headers and content type here, bodies by ajv, a public
 validator of JSON Schema, in a node process that takes them in batches."""
 import json
+import os
 import re
+import select
 import subprocess
 import tempfile
 import threading
+import time
+
+import pytest
 
 from . import shell
 from .contract import Contract
@@ -17,6 +22,7 @@ FORBIDDEN = re.compile(r"PostgreSQL|SQLSTATE|libpq|SELECT |\.c:\d+")
 
 class Validator:
     BATCH = 500
+    ANSWER_S = 60
 
     def __init__(self):
         self.contract = Contract()
@@ -26,20 +32,32 @@ class Validator:
         self.lock = threading.RLock()
 
     def _start(self):
-        shell.run(shell.ROOT / "tests" / "support" / "npm-install", shell.NODE_MODULES, timeout=300)
+        if not (shell.NODE_MODULES / "done").exists():
+            pytest.exit("tests/support/npm-install has not run: tests/support/npm-install "
+                        f"{shell.NODE_MODULES}", returncode=1)
         contract = tempfile.NamedTemporaryFile("w", suffix=".json")
         with contract:
             json.dump(self.contract.document, contract, default=str)
             contract.flush()
-            self.process = subprocess.Popen(
+            process = subprocess.Popen(
                 ["node", shell.ROOT / "tests/support/validator.cjs", shell.NODE_MODULES,
-                 contract.name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            assert self._ask([]) == [], "the validator does not answer"  # it has read the file
+                 contract.name], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self._ask(process, [])  # when it answers it has read the file
+            self.process = process
 
-    def _ask(self, batch):
-        self.process.stdin.write(json.dumps(batch) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+    def _ask(self, process, batch):
+        """One answer for each of the batch; a process that does not give them is ended."""
+        try:
+            process.stdin.write(json.dumps(batch).encode() + b"\n")
+            process.stdin.flush()
+            found = json.loads(read_line(process.stdout, self.ANSWER_S))
+            assert len(found) == len(batch), "the validator gave fewer answers than it was asked for"
+            return found
+        except BaseException:
+            process.kill()
+            process.wait()
+            self.process, self.waiting = None, []
+            raise
 
     def close(self):
         if self.process:
@@ -108,7 +126,7 @@ class Validator:
             return
         if not self.process:
             self._start()
-        found = self._ask([(pointer, body) for _, pointer, body in self.waiting])
+        found = self._ask(self.process, [(pointer, body) for _, pointer, body in self.waiting])
         self.wrong += [f"{error}: {what}" for error, (what, _, _) in zip(found, self.waiting) if error]
         self.waiting = []
 
@@ -118,6 +136,19 @@ class Validator:
             self.flush()
             wrong, self.wrong = self.wrong, []
             return wrong
+
+
+def read_line(stream, timeout_s):
+    """Up to the line's end, which closes an answer."""
+    end, line = time.monotonic() + timeout_s, b""
+    while not line.endswith(b"\n"):
+        left = end - time.monotonic()
+        assert left > 0 and select.select([stream], [], [], left)[0], \
+            f"the validator did not answer within {timeout_s} s"
+        part = os.read(stream.fileno(), 1 << 20)
+        assert part, "the validator has ended"
+        line += part
+    return line
 
 
 def escape(key):
