@@ -156,7 +156,7 @@ static const char sql_count[] =
     " count(*) FILTER (WHERE state IN ('failed', 'refused', 'cancelled')) AS exceptions,"
     " count(*) FILTER (WHERE state = 'waiting' AND planned_start IS NULL) AS unplanned,"
     " count(*) FILTER (WHERE " IS_AWAY("e") ") AS away"
-    " FROM evacuation_vm e WHERE evacuation_id = $1";
+                                            " FROM evacuation_vm e WHERE evacuation_id = $1";
 
 bool evacuation_store_count(struct db *db, const char *id, struct evacuation_counts *counts,
                             struct error *err)
@@ -289,8 +289,7 @@ bool evacuation_store_rollback(struct db *db, const char *id, int patience_s,
     return true;
 }
 
-static const char sql_set_rollback[] =
-    "UPDATE evacuation SET rollback_id = $2::uuid WHERE id = $1";
+static const char sql_set_rollback[] = "UPDATE evacuation SET rollback_id = $2::uuid WHERE id = $1";
 
 bool evacuation_store_set_rollback(struct db *db, const char *id, const char *return_id,
                                    struct error *err)
@@ -301,9 +300,8 @@ bool evacuation_store_set_rollback(struct db *db, const char *id, const char *re
 static const char sql_rollback_tried[] =
     "UPDATE evacuation SET rollback_tried_at = now() WHERE id = $1";
 
-static const char sql_say_why[] =
-    "UPDATE evacuation_vm e SET reasons = " NOT_RETURNED
-    " WHERE e.evacuation_id = $1 AND " IS_AWAY("e");
+static const char sql_say_why[] = "UPDATE evacuation_vm e SET reasons = " NOT_RETURNED
+                                  " WHERE e.evacuation_id = $1 AND " IS_AWAY("e");
 
 static const char sql_say_each[] =
     "UPDATE evacuation_vm e SET reasons = r.reasons"

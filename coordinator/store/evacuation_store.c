@@ -191,8 +191,9 @@ static const char sql_replan[] =
     "UPDATE evacuation SET plan = $2::jsonb, plans = plans + 1, planned_at = now(),"
     " is_plan_due = false WHERE id = $1";
 
-/* A VM whose turn is now keeps the time since when it could not start, so that plans which look good
- * and fail at admission come to an end too; one whose turn comes later waits for nothing else. */
+/* A VM whose turn is now keeps the time since when it could not start, so that plans which look
+ * good and fail at admission come to an end too; one whose turn comes later waits for nothing else.
+ */
 static const char sql_replan_vms[] =
     "UPDATE evacuation_vm e SET planned_end = CASE WHEN e.state = 'moving'"
     "  THEN coalesce(now() + make_interval(secs => r.end_s), e.planned_end)"

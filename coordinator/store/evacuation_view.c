@@ -7,7 +7,7 @@
 
 /* A host of a pool that the evacuation does not concern may be hidden from who sees it. */
 #define END_OF(host)                                                                               \
-    "CASE WHEN " host ".pool_id = ANY (e.pools) THEN json_build_object('pool', " host ".pool_id,"           \
+    "CASE WHEN " host ".pool_id = ANY (e.pools) THEN json_build_object('pool', " host ".pool_id,"  \
     " 'pool_name', (SELECT p.name FROM pool p WHERE p.id = " host ".pool_id), 'host', " host       \
     ".id, 'host_name', " host ".name) END"
 
