@@ -18,6 +18,7 @@ enum {
     LIMIT_ANSWER = 256 << 20,
     ATTEMPTS = 3,
     ATTEMPT_REST_MS = 500,
+    PAGE_ITEMS = 500,
 };
 
 struct client {
@@ -135,8 +136,13 @@ static enum error_code code_of(long status)
         return ERROR_NOT_FOUND;
     case 409:
         return ERROR_CONFLICT;
+    case 429:
+    case 502:
+    case 503:
+    case 504:
+        return ERROR_UNREACHABLE;
     default:
-        return status < 500 ? ERROR_INVALID : ERROR_UNREACHABLE;
+        return status < 500 ? ERROR_INVALID : ERROR_INTERNAL;
     }
 }
 
@@ -148,12 +154,12 @@ bool client_call(struct client *client, const char *path, const char *body, json
     json_t *value = NULL;
     auto_free char *url = memory_format("%s%s", client->session->url, path);
     buffer_init(&text, LIMIT_ANSWER);
-    bool is_done = call_again(client, url, body, &text, &status, err) &&
-                   json_parse(text.data ? text.data : "", text.size, &value, err);
+    bool is_done = call_again(client, url, body, &text, &status, err);
+    bool is_json = is_done && json_parse(text.data ? text.data : "", text.size, &value, err);
     buffer_done(&text);
     *answer = value;
     if (!is_done || status < 400)
-        return is_done;
+        return is_json;
     const char *detail = json_string_value(json_object_get(value, "detail"));
     return error_set(err, code_of(status), "%s",
                      detail ? detail : "the coordinator gives no reason");
@@ -162,9 +168,9 @@ bool client_call(struct client *client, const char *path, const char *body, json
 bool client_list(struct client *client, const char *path, json_t **items, struct error *err)
 {
     json_t *all = json_array();
-    char cursor[64] = "";
+    auto_free char *cursor = memory_copy_text("");
     do {
-        auto_free char *page = memory_format("%s?limit=500%s", path, cursor);
+        auto_free char *page = memory_format("%s?limit=%d%s", path, PAGE_ITEMS, cursor);
         json_t *answer = NULL;
         if (!client_call(client, page, NULL, &answer, err)) {
             json_decref(answer);
@@ -173,7 +179,8 @@ bool client_list(struct client *client, const char *path, json_t **items, struct
         }
         json_array_extend(all, json_object_get(answer, "items"));
         const char *next = json_string_value(json_object_get(answer, "next"));
-        snprintf(cursor, sizeof cursor, "%s%.40s", next ? "&cursor=" : "", next ? next : "");
+        free(cursor);
+        cursor = next ? memory_format("&cursor=%s", next) : memory_copy_text("");
         json_decref(answer);
     } while (cursor[0]);
     *items = all;

@@ -16,7 +16,8 @@ static inline void cleanup_client(struct client **client)
 
 /* GET, or POST with an Idempotency-Key of its own when `body` is not NULL. A call that did not
  * reach the coordinator is made again, three times at most. *answer is the caller's. An answer of
- * 400 or above is an error with its `detail`; then *answer, when not NULL, is the problem. */
+ * 400 or above is an error with its `detail`; then *answer, when not NULL, is the problem.
+ * ERROR_UNREACHABLE: nobody answers, or nobody can at the moment; later it may go. */
 bool client_call(struct client *client, const char *path, const char *body, json_t **answer,
                  struct error *err) must_check;
 /* All items of a list, page by page: an array. */

@@ -13,7 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REST_MS = 1000 };
+enum {
+    REST_MS = 1000,
+    PATIENCE_MS = 120000, /* as long as a failover may take, and more */
+};
 
 static const char *word_of(const json_t *answer, const char *member)
 {
@@ -39,15 +42,27 @@ static char *line_of(const json_t *answer)
                          count_of(answer, "skipped"));
 }
 
+/* A coordinator that is away for a while is waited for. */
+static bool look(struct client *client, const char *path, json_t **answer, struct error *err)
+{
+    int64_t end_ms = clock_monotonic_ms() + PATIENCE_MS;
+    while (!client_call(client, path, NULL, answer, err)) {
+        json_decref(*answer);
+        *answer = NULL;
+        if (err->code != ERROR_UNREACHABLE || clock_monotonic_ms() >= end_ms)
+            return false;
+        clock_sleep_ms(REST_MS);
+    }
+    return true;
+}
+
 static bool watch(struct client *client, const char *path, bool *is_whole, struct error *err)
 {
     auto_free char *said = memory_copy_text("");
     for (bool is_over = false; !is_over;) {
         json_t *answer = NULL;
-        if (!client_call(client, path, NULL, &answer, err)) {
-            json_decref(answer);
+        if (!look(client, path, &answer, err))
             return false;
-        }
         char *line = line_of(answer);
         if (strcmp(line, said) != 0)
             printf("%s\n", line);

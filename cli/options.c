@@ -98,7 +98,7 @@ static bool read_option(struct options *options, const struct shape *shape, char
                         struct error *err)
 {
     const char *option = argv[*at];
-    if (!is_in(shape->takes, option))
+    if (option[0] != '-' || !is_in(shape->takes, option))
         return error_set(err, ERROR_INVALID, "unknown option %.40s", option);
     if (strcmp(option, "--json") == 0 || strcmp(option, "--dry-run") == 0) {
         *(option[2] == 'j' ? &options->is_json : &options->is_dry_run) = true;

@@ -30,19 +30,6 @@ static bool find_all(const struct http_request *request, find_object *find,
     return true;
 }
 
-static bool find_groups(const struct http_request *request, const struct json_array *groups,
-                        const char *word, struct error *err)
-{
-    const struct evacuation_group *items = groups->items;
-    for (size_t i = 0; i < groups->count; i++) {
-        char pointer[64];
-        snprintf(pointer, sizeof pointer, "/%s/%zu/vms", word, i);
-        if (!find_all(request, listing_find_vm, &items[i].vms, pointer, err))
-            return false;
-    }
-    return true;
-}
-
 static bool has_id(const struct json_array *ids, const char *id)
 {
     for (size_t i = 0; i < ids->count; i++) {
@@ -71,6 +58,76 @@ static bool wrong_item(struct http_request *request, const char *list, size_t in
     snprintf(pointer, sizeof pointer, "/%s/%zu%s", list, index, member);
     error_set(err, ERROR_INVALID, "expected %s, \"%.60s\" is none", expected, word);
     return http_wrong_member(request, pointer, expected, err);
+}
+
+static bool check_members(struct http_request *request, size_t members, const char *word,
+                          struct error *err)
+{
+    char pointer[64];
+    if (members <= LIMIT_EVACUATION_VMS)
+        return true;
+    snprintf(pointer, sizeof pointer, "/%s", word);
+    error_set(err, ERROR_INVALID, "expected at most %d VMs in all groups together, not %zu",
+              (int)LIMIT_EVACUATION_VMS, members);
+    return http_wrong_member(request, pointer, "fewer VMs in all groups together", err);
+}
+
+/* `seen`: members of all groups before this one. */
+static bool check_once(struct http_request *request, const struct evacuation_group *group,
+                       const char *list, const struct json_array *seen, struct error *err)
+{
+    for (size_t i = 0; i < group->vms.count; i++) {
+        const char *vm = ((char **)group->vms.items)[i];
+        if (has_id(seen, vm))
+            return wrong_item(request, list, i, "", "a VM that is in one such group only", vm, err);
+    }
+    return true;
+}
+
+static bool find_together(struct http_request *request, const struct json_array *groups,
+                          struct json_array *seen, struct error *err)
+{
+    const struct evacuation_group *items = groups->items;
+    for (size_t i = 0; i < groups->count; i++) {
+        char list[64];
+        snprintf(list, sizeof list, "together/%zu/vms", i);
+        if (!check_once(request, &items[i], list, seen, err))
+            return false;
+        for (size_t k = 0; k < items[i].vms.count; k++)
+            add_id(seen, ((char **)items[i].vms.items)[k]);
+    }
+    return true;
+}
+
+static bool find_groups(struct http_request *request, const struct evacuation_request *wanted,
+                        const struct json_array *groups, const char *word, struct error *err)
+{
+    const struct evacuation_group *items = groups->items;
+    size_t members = 0;
+    for (size_t i = 0; i < groups->count; i++)
+        members += items[i].vms.count;
+    for (size_t i = 0; groups == &wanted->together && i < wanted->apart.count; i++)
+        members += ((const struct evacuation_group *)wanted->apart.items)[i].vms.count;
+    if (!check_members(request, members, word, err))
+        return false;
+    for (size_t i = 0; i < groups->count; i++) {
+        char pointer[64];
+        snprintf(pointer, sizeof pointer, "/%s/%zu/vms", word, i);
+        if (!find_all(request, listing_find_vm, &items[i].vms, pointer, err))
+            return false;
+    }
+    return true;
+}
+
+static bool check_together(struct http_request *request, const struct evacuation_request *wanted,
+                           struct error *err)
+{
+    struct json_array seen = {0};
+    bool is_done = find_together(request, &wanted->together, &seen, err);
+    for (size_t i = 0; i < seen.count; i++)
+        free(((char **)seen.items)[i]);
+    free(seen.items);
+    return is_done;
 }
 
 static bool find_wishes(struct http_request *request, struct evacuation_request *wanted,
@@ -119,7 +176,7 @@ static bool add_hosts_of_pools(struct http_request *request, struct evacuation_r
 }
 
 /* A new plan is made without the caller's scope, so what he may see is written down. */
-static bool name_destinations(const struct http_request *request, struct evacuation_request *wanted,
+static bool name_destinations(struct http_request *request, struct evacuation_request *wanted,
                               struct error *err)
 {
     auto_db_rows struct db_rows *rows = NULL;
@@ -132,7 +189,12 @@ static bool name_destinations(const struct http_request *request, struct evacuat
         if (!has_id(&wanted->pools, id))
             add_id(&wanted->destination_pools, id);
     }
-    return true;
+    if (wanted->destination_pools.count <= LIMIT_EVACUATION_HOSTS)
+        return true;
+    error_set(err, ERROR_INVALID,
+              "expected destinations: \"everywhere\" is %zu pools, at most %d do",
+              wanted->destination_pools.count, (int)LIMIT_EVACUATION_HOSTS);
+    return http_wrong_member(request, "/destination_pools", "the pools that are destinations", err);
 }
 
 static bool check_ends(struct http_request *request, const struct evacuation_request *wanted,
@@ -171,9 +233,23 @@ static bool find_names(struct http_request *request, struct evacuation_request *
            find_wishes(request, wanted, err) &&
            find_all(request, listing_find_vm, &wanted->exclude, "/exclude", err) &&
            find_all(request, listing_find_vm, &wanted->pinned, "/pinned", err) &&
-           find_groups(request, &wanted->apart, "apart", err) &&
-           find_groups(request, &wanted->together, "together", err) &&
-           name_destinations(request, wanted, err);
+           find_groups(request, wanted, &wanted->apart, "apart", err) &&
+           find_groups(request, wanted, &wanted->together, "together", err) &&
+           check_together(request, wanted, err) && name_destinations(request, wanted, err);
+}
+
+/* The set and the request's own map may be too much together. */
+static bool check_whole(struct http_request *request, const char *text, struct error *err)
+{
+    struct mapping again = {0};
+    if (strlen(text) <= LIMIT_MAPPING && mapping_decode(text, &again, NULL, err)) {
+        mapping_done(&again);
+        return true;
+    }
+    error_set(err, ERROR_INVALID,
+              "expected at most %d entries of a kind and %d bytes together with the mapping set",
+              (int)LIMIT_MAPPING_ENTRIES, (int)LIMIT_MAPPING);
+    return http_wrong_member(request, "/mapping", "fewer entries, together with the set", err);
 }
 
 /* The effective map takes the place of the request's. Single disks and VIFs are those of one VM. */
@@ -196,6 +272,7 @@ static bool find_maps(struct http_request *request, struct evacuation_request *w
         mapping_overlay(&set, &own, &whole);
         free(wanted->mapping);
         wanted->mapping = mapping_encode(&whole);
+        is_done = check_whole(request, wanted->mapping, err);
     }
     mapping_done(&own);
     mapping_done(&set);

@@ -43,18 +43,30 @@ const char *const event_kind_names[] = {"migration.created",
                                         "evacuation.vm",
                                         NULL};
 
-/* A scope is as PostgreSQL writes it: ids with one character between them. */
+/* How many of `ids`, as PostgreSQL writes an array (one character between them), `pools` holds. */
+static size_t count_in(const char *ids, const char *pools, size_t *total)
+{
+    size_t found = 0;
+    char id[UUID_SIZE] = "";
+    *total = 0;
+    for (const char *p = ids + 1; strnlen(p, UUID_SIZE) == UUID_SIZE; p += UUID_SIZE) {
+        memcpy(id, p, UUID_SIZE - 1);
+        found += strstr(pools, id) != NULL;
+        ++*total;
+    }
+    return found;
+}
+
+/* An evacuation says of all its pools what is there, so it is shown to those alone who may see all
+ * of them. */
 static bool is_in_scope(const char *scope, const char *resource, const char *pools)
 {
+    size_t total;
     if (!scope || strcmp(resource, "mapping-sets") == 0)
         return true;
-    char id[UUID_SIZE] = "";
-    for (const char *p = scope + 1; strnlen(p, UUID_SIZE) == UUID_SIZE; p += UUID_SIZE) {
-        memcpy(id, p, UUID_SIZE - 1);
-        if (strstr(pools, id))
-            return true;
-    }
-    return false;
+    if (strcmp(resource, "evacuations") == 0)
+        return count_in(pools, scope, &total) == total;
+    return count_in(scope, pools, &total) > 0;
 }
 
 bool event_is_wanted(const struct event_filter *filter, const char *resource, const char *id,

@@ -16,10 +16,10 @@ struct event_filter {
     char resource[EVENT_RESOURCE_SIZE];
     char id[UUID_SIZE];
     char pool[UUID_SIZE]; /* among the pools concerned */
-    const char *scope;    /* "{id,id}": one of these pools is concerned, or it is of a mapping set,
-                             which belongs to no pool; NULL: any */
+    const char *scope;    /* "{id,id}": one of these pools is concerned, for an evacuation none but
+                             these; or it is of a mapping set, which belongs to no pool; NULL: any */
 };
-/* `pools` holds UUIDs as text, in whatever punctuation. */
+/* `pools` is written as the scope is. */
 bool event_is_wanted(const struct event_filter *filter, const char *resource, const char *id,
                      const char *pools);
 

@@ -19,12 +19,17 @@ static bool has_refused(const struct evacuation_planning *planning)
     return false;
 }
 
-static bool check_size(const struct evacuation_planning *planning, struct error *err)
+/* What is written must be read again, by every sweep: a request that grew beyond the table's limits
+ * while its names were looked up is refused here. */
+static bool check_request(const char *text, struct error *err)
 {
-    return planning->count <= LIMIT_EVACUATION_VMS ||
-           error_set(err, ERROR_CONFLICT, /* with what the hosts hold now */
-                     "%zu VMs are to move: an evacuation has at most %d, so name fewer hosts",
-                     planning->count, (int)LIMIT_EVACUATION_VMS);
+    struct evacuation_request again = {0};
+    if (!json_decode_text(text, strlen(text), evacuation_request_fields, &again, err)) {
+        err->code = ERROR_INVALID;
+        return error_prefix(err, "with all names looked up");
+    }
+    json_release(evacuation_request_fields, &again);
+    return true;
 }
 
 static bool insert(struct db *db, const struct evacuation_planning *planning, const char *return_of,
@@ -39,7 +44,7 @@ static bool insert(struct db *db, const struct evacuation_planning *planning, co
                                         .created_by = planning->created_by,
                                         .return_of = return_of,
                                         .keeps_open = planning->request->is_without_maintenance};
-    return evacuation_store_check_free(db, planning->vms, err) &&
+    return check_request(request, err) && evacuation_store_check_free(db, planning->vms, err) &&
            evacuation_store_insert(db, &made, err);
 }
 
@@ -62,7 +67,7 @@ bool evacuation_create(struct db *db, const struct evacuation_maker *maker,
     id[0] = '\0';
     if ((out->has_deadline &&
          !evacuation_store_seconds_to(db, request->deadline, &out->deadline_s, err)) ||
-        !evacuation_plan_make(db, out, err) || !check_size(out, err))
+        !evacuation_plan_make(db, out, err))
         return false;
     if (out->planned == 0 && has_refused(out))
         return true;
@@ -118,7 +123,12 @@ static bool wish_back(const struct db_rows *rows, const char *of, const struct j
 
 static void add_host(struct json_array *list, const char *id)
 {
-    char **items = memory_resize(list->items, list->count + 1, sizeof *items);
+    char **items = list->items;
+    for (size_t i = 0; i < list->count; i++) {
+        if (strcmp(items[i], id) == 0)
+            return;
+    }
+    items = memory_resize(items, list->count + 1, sizeof *items);
     items[list->count++] = memory_copy_text(id);
     list->items = items;
 }
@@ -138,12 +148,33 @@ static void fill_return(const struct evacuation_row *row,
         add_host(&out->destination_hosts, planning->wishes[i].host);
 }
 
+/* A patient one is made as long as any VM may have room later. */
+static bool can_wait(const struct evacuation_planning *planning)
+{
+    bool is_any = false;
+    for (size_t i = 0; i < planning->count; i++)
+        is_any = is_any || !(planning->wishes[i].is_skipped || planning->wishes[i].is_blocked);
+    return planning->is_patient && is_any;
+}
+
 static bool plan_return(struct db *db, const char *of, struct evacuation_planning *out,
                         char id[UUID_SIZE], struct error *err)
 {
-    if (!evacuation_plan_make(db, out, err) || !check_size(out, err))
+    if (!evacuation_plan_make(db, out, err))
         return false;
-    return (out->planned == 0 && has_refused(out)) || insert(db, out, of, id, err);
+    bool is_hopeless = out->planned == 0 && has_refused(out) && !can_wait(out);
+    return is_hopeless || insert(db, out, of, id, err);
+}
+
+static bool check_ended(const struct evacuation_maker *maker, const struct evacuation_row *row,
+                        struct error *err)
+{
+    if (row->state >= EVACUATION_SUCCEEDED ||
+        (maker->is_rollback && row->state == EVACUATION_ROLLING_BACK))
+        return true;
+    return error_set(err, ERROR_CONFLICT, "evacuation %s is %s: wait for its end%s", row->id,
+                     evacuation_state_names[row->state],
+                     row->state == EVACUATION_ROLLING_BACK ? "" : ", or cancel it first");
 }
 
 bool evacuation_return(struct db *db, const struct evacuation_maker *maker, const char *of,
@@ -157,18 +188,15 @@ bool evacuation_return(struct db *db, const struct evacuation_maker *maker, cons
                                         .scope = maker->scope,
                                         .created_by = maker->created_by,
                                         .host_lost_after_s = maker->host_lost_after_s,
-                                        .is_checked = true};
+                                        .is_checked = true,
+                                        .is_patient = maker->is_rollback};
     id[0] = '\0';
-    if (!evacuation_store_lock(db, of, &row, err))
-        return false;
-    if (row.state < EVACUATION_SUCCEEDED && row.state != EVACUATION_ROLLING_BACK)
-        return error_set(err, ERROR_CONFLICT,
-                         "evacuation %s is %s: wait for its end, or cancel it first", of,
-                         evacuation_state_names[row.state]);
-    if (!evacuation_store_returnable(db, of, &rows, err) || !wish_back(rows, of, vms, out, err))
+    if (!evacuation_store_lock(db, of, &row, err) || !check_ended(maker, &row, err) ||
+        !evacuation_store_returnable(db, maker->scope, of, &rows, err) ||
+        !wish_back(rows, of, vms, out, err))
         return false;
     fill_return(&row, out, &request);
-    bool is_done = plan_return(db, of, out, id, err);
+    bool is_done = out->count == 0 || plan_return(db, of, out, id, err);
     json_release(evacuation_request_fields, &request);
     out->request = NULL;
     return is_done;
@@ -197,7 +225,9 @@ static bool pause_one(struct db *db, void *context, struct error *err)
         return refuse(&row, "it starts no moves that could be paused or resumed", err);
     return evacuation_store_set_state(
                db, row.id, work->is_paused ? EVACUATION_PAUSED : EVACUATION_RUNNING, err) &&
-           (work->is_paused || evacuation_store_want_plan(db, row.id, err));
+           (work->is_paused || evacuation_store_want_plan(db, row.id, err)) &&
+           (row.state != EVACUATION_PAUSED || work->is_paused ||
+            evacuation_store_be_patient(db, row.id, err));
 }
 
 bool evacuation_pause(struct db *db, const char *id, bool is_paused, struct error *err)

@@ -11,6 +11,7 @@ struct evacuation_maker {
     const char *scope; /* as of page->scope */
     const char *created_by;
     int host_lost_after_s;
+    bool is_rollback; /* the coordinator brings back by itself */
 };
 
 /* Plans, and unless nothing at all can move (*planned 0 though VMs are wanted, *id "") writes the
@@ -23,7 +24,8 @@ bool evacuation_create(struct db *db, const struct evacuation_maker *maker,
 bool evacuation_insert(struct db *db, const struct evacuation_planning *planning,
                        char id[UUID_SIZE], struct error *err) must_check;
 /* Brings VMs back to where `of` took them from: those in `vms` (char *: ids as in it, or names), or
- * all when that is empty. ERROR_CONFLICT while `of` goes on. */
+ * all when that is empty. *id "": none of them is there, or can move. ERROR_CONFLICT while `of`
+ * goes on, or is rolled back. */
 bool evacuation_return(struct db *db, const struct evacuation_maker *maker, const char *of,
                        const struct json_array *vms, struct evacuation_planning *out,
                        char id[UUID_SIZE], struct error *err) must_check;

@@ -13,9 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUNDS = 3 }; /* plans, each without what preflight found in the one before */
+enum {
+    ROUNDS = 3,   /* plans, each without what preflight found in the one before */
+    READINGS = 3, /* of facts that change while they are read */
+};
 
-void evacuation_planning_done(struct evacuation_planning *planning)
+static void forget_wishes(struct evacuation_planning *planning)
 {
     for (size_t i = 0; i < planning->count; i++) {
         free(planning->wishes[i].mapping);
@@ -23,6 +26,19 @@ void evacuation_planning_done(struct evacuation_planning *planning)
         json_decref(planning->wishes[i].reasons);
     }
     free(planning->wishes);
+    planning->wishes = NULL;
+    planning->count = 0;
+}
+
+void evacuation_planning_done(struct evacuation_planning *planning)
+{
+    struct json_pair *objects = planning->objects.items;
+    forget_wishes(planning);
+    for (size_t i = 0; i < planning->objects.count; i++) {
+        free(objects[i].key);
+        free(objects[i].value);
+    }
+    free(objects);
     free(planning->plan);
     free(planning->vms);
     *planning = (struct evacuation_planning){0};
@@ -38,6 +54,16 @@ struct evacuation_wish *evacuation_planning_add(struct evacuation_planning *plan
     snprintf(wish->vm, sizeof wish->vm, "%s", vm);
     snprintf(wish->row, sizeof wish->row, "%s", vm);
     return wish;
+}
+
+void evacuation_planning_add_object(struct evacuation_planning *planning, const char *row,
+                                    const char *vm)
+{
+    struct json_pair *pairs =
+        memory_resize(planning->objects.items, planning->objects.count + 1, sizeof *pairs);
+    pairs[planning->objects.count++] =
+        (struct json_pair){memory_copy_text(row), memory_copy_text(vm)};
+    planning->objects.items = pairs;
 }
 
 void evacuation_wish_reason(struct evacuation_wish *wish, const char *code, const char *message,
@@ -159,10 +185,16 @@ static json_t *text_or_null(const char *text)
     return text[0] ? json_string(text) : json_null();
 }
 
-static json_t *wish_json(const struct evacuation_wish *wish, size_t position)
+static const char *state_of(const struct evacuation_planning *p, const struct evacuation_wish *wish)
+{
+    if (wish->is_skipped)
+        return "skipped";
+    return wish->is_planned || (p->is_patient && !wish->is_blocked) ? "waiting" : "refused";
+}
+
+static json_t *wish_json(const struct evacuation_wish *wish, size_t position, const char *state)
 {
     bool is_planned = wish->is_planned;
-    const char *state = wish->is_skipped ? "skipped" : is_planned ? "waiting" : "refused";
     const char *to = is_planned ? wish->to : wish->host;
     json_t *mapping = wish->mapping ? json_loads(wish->mapping, 0, NULL) : NULL;
     return json_pack("{s:s, s:i, s:o, s:o, s:b, s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "vm",
@@ -182,7 +214,7 @@ static void say_vms(struct evacuation_planning *p)
     json_t *list = json_array();
     p->planned = 0;
     for (size_t i = 0; i < p->count; i++) {
-        json_array_append_new(list, wish_json(&p->wishes[i], i));
+        json_array_append_new(list, wish_json(&p->wishes[i], i, state_of(p, &p->wishes[i])));
         p->planned += p->wishes[i].is_planned;
     }
     p->vms = dump(list);
@@ -202,8 +234,9 @@ static void mark_blocked(struct evacuation_work *w)
 
 static bool plan_once(struct evacuation_work *w, struct error *err)
 {
-    if (!plan_resolve(&w->facts.inventory, &w->request, &w->input, err)) {
-        err->code = ERROR_TIMEOUT; /* the inventory changed while it was read; again */
+    w->is_torn = !plan_resolve(&w->facts.inventory, &w->request, &w->input, err);
+    if (w->is_torn) {
+        err->code = ERROR_TIMEOUT; /* may be tried again */
         return error_prefix(err, "plan");
     }
     for (size_t i = 0; i < w->p->count; i++) {
@@ -243,13 +276,20 @@ static bool explain_all(struct db *db, struct evacuation_work *w, struct error *
         struct evacuation_wish *wish = &w->p->wishes[i];
         bool is_refused = !wish->is_planned && !wish->is_skipped && !wish->is_blocked &&
                           !evacuation_work_is_listed(&w->p->request->pinned, wish->row);
-        if (is_refused && w->vm_of[i] < 0)
-            evacuation_wish_reason(wish, "vm-not-found", "no host reports it now",
-                                   "look at GET /v1/vms");
-        else if (is_refused && !evacuation_plan_explain(db, w->p, &w->facts, wish, err))
+        if (is_refused && w->vm_of[i] >= 0 &&
+            !evacuation_plan_explain(db, w->p, &w->facts, wish, err))
             return false;
     }
     return true;
+}
+
+static void explain_missing(struct evacuation_work *w)
+{
+    for (size_t i = 0; i < w->p->count; i++) {
+        if (w->vm_of[i] < 0 && !w->p->wishes[i].is_skipped)
+            evacuation_wish_reason(&w->p->wishes[i], "vm-not-found", "no host reports it now",
+                                   "look at GET /v1/vms");
+    }
 }
 
 static bool plan_rounds(struct db *db, struct evacuation_work *w, struct error *err)
@@ -264,6 +304,7 @@ static bool plan_rounds(struct db *db, struct evacuation_work *w, struct error *
         if (goes_on && !check_all(db, w, &goes_on, err))
             return false;
     }
+    explain_missing(w);
     return !w->p->is_checked || explain_all(db, w, err);
 }
 
@@ -279,14 +320,30 @@ static bool make(struct db *db, struct evacuation_work *w, struct error *err)
     return true;
 }
 
-bool evacuation_plan_make(struct db *db, struct evacuation_planning *planning, struct error *err)
+/* *is_torn: it failed, and with facts that are read anew it may not. */
+static bool make_once(struct db *db, struct evacuation_planning *planning, bool *is_torn,
+                      struct error *err)
 {
     struct evacuation_work w = {.p = planning};
     bool is_done = make(db, &w, err);
+    *is_torn = w.is_torn;
+    if (w.is_torn && w.has_chosen)
+        forget_wishes(planning);
     forget_plan(&w);
     json_release(plan_request_fields, &w.request);
     plan_facts_done(&w.facts);
     free(w.vm_of);
     free(w.wish_of);
     return is_done;
+}
+
+bool evacuation_plan_make(struct db *db, struct evacuation_planning *planning, struct error *err)
+{
+    bool is_torn = false;
+    for (int i = 0; i < READINGS; i++) {
+        bool is_done = make_once(db, planning, &is_torn, err);
+        if (is_done || !is_torn)
+            return is_done;
+    }
+    return false;
 }

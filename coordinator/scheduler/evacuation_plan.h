@@ -36,8 +36,10 @@ struct evacuation_planning {
     double deadline_s;              /* from now */
     int64_t effort;                 /* of plan_options */
     bool is_checked;                /* preflight looks at each move too */
+    bool is_patient;                /* what is refused now and not for good waits */
     struct evacuation_wish *wishes; /* owned; with none all VMs of the emptied hosts are wanted */
     size_t count;
+    struct json_array objects; /* struct json_pair: VM when the evacuation was made -> now; owned */
 
     char *plan, *vms; /* JSON for coordinator/store/evacuation_store.h; owned */
     size_t planned;   /* wishes that the plan holds */
@@ -49,7 +51,12 @@ struct evacuation_wish *evacuation_planning_add(struct evacuation_planning *plan
 void evacuation_wish_reason(struct evacuation_wish *wish, const char *code, const char *message,
                             const char *fix);
 
-/* Fails only when the inventory cannot be read or the request names what it does not have. */
+/* Of a VM that is no wish but named by the request's groups. */
+void evacuation_planning_add_object(struct evacuation_planning *planning, const char *row,
+                                    const char *vm);
+
+/* Fails only when the inventory cannot be read or the request names what it does not have; and with
+ * ERROR_CONFLICT for more VMs than an evacuation may have. */
 bool evacuation_plan_make(struct db *db, struct evacuation_planning *planning,
                           struct error *err) must_check;
 

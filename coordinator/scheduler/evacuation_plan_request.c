@@ -124,6 +124,11 @@ static int find_vm(const struct evacuation_work *w, const char *row)
         if (strcmp(w->p->wishes[i].row, row) == 0)
             return w->vm_of[i];
     }
+    const struct json_pair *objects = w->p->objects.items;
+    for (size_t i = 0; i < w->p->objects.count; i++) {
+        if (strcmp(objects[i].key, row) == 0)
+            return plan_facts_vm(&w->facts, objects[i].value);
+    }
     return plan_facts_vm(&w->facts, row);
 }
 
@@ -254,8 +259,13 @@ static bool map_all(struct db *db, struct evacuation_work *w, struct error *err)
 
 bool evacuation_work_fill(struct db *db, struct evacuation_work *w, struct error *err)
 {
-    if (w->p->count == 0 && w->p->request->hosts.count > 0)
+    w->has_chosen = w->p->count == 0 && w->p->request->hosts.count > 0;
+    if (w->has_chosen)
         wish_for_all(w);
+    if (w->p->count > LIMIT_EVACUATION_VMS)
+        return error_set(err, ERROR_CONFLICT, /* with what the hosts hold now */
+                         "%zu VMs are to move: an evacuation has at most %d, so name fewer hosts",
+                         w->p->count, (int)LIMIT_EVACUATION_VMS);
     index_wishes(w);
     const struct evacuation_request *from = w->p->request;
     struct plan_request *to = &w->request;

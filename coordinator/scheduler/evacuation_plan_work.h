@@ -11,8 +11,10 @@ struct evacuation_work {
     struct plan_request request; /* names, owned */
     struct plan_input input;
     struct plan plan;
-    int *vm_of;   /* of each wish: its VM in the facts; -1 = not there */
-    int *wish_of; /* of each VM of the facts: its wish; -1 = none */
+    int *vm_of;      /* of each wish: its VM in the facts; -1 = not there */
+    int *wish_of;    /* of each VM of the facts: its wish; -1 = none */
+    bool has_chosen; /* the wishes are all VMs of the emptied hosts */
+    bool is_torn;    /* the facts changed while they were read */
 };
 
 /* evacuation_plan_request.c: the wishes, when there are none yet, and the planner's request. */

@@ -53,15 +53,21 @@ static bool replan(struct db *db, const struct evacuation_row *row, const struct
 {
     auto_db_rows struct db_rows *rows = NULL;
     struct evacuation_planning planning = {.request = &row->request,
+                                           .scope = row->pools,
                                            .created_by = row->created_by,
                                            .host_lost_after_s = run->host_lost_after_s,
                                            .has_deadline = row->has_deadline,
                                            .deadline_s = row->deadline_s,
                                            .effort = REPLAN_EFFORT};
-    if (!evacuation_store_open_vms(db, row->id, &rows, err))
+    if (!evacuation_store_vms(db, row->id, &rows, err))
         return false;
-    for (int i = 0; i < db_count(rows); i++)
-        add_wish(&planning, rows, i);
+    for (int i = 0; i < db_count(rows); i++) {
+        if (db_value_bool(rows, i, "is_open"))
+            add_wish(&planning, rows, i);
+        else
+            evacuation_planning_add_object(&planning, db_value(rows, i, "vm_id"),
+                                           db_value(rows, i, "current_vm_id"));
+    }
     bool is_done = evacuation_plan_make(db, &planning, err) &&
                    evacuation_store_replan(db, row->id, planning.plan, planning.vms, err);
     if (is_done)
@@ -86,30 +92,61 @@ static bool apply_failure(struct db *db, struct evacuation_row *row, struct erro
            (!is_rollback || evacuation_store_end_maintenance(db, row->id, err));
 }
 
+struct return_work {
+    const struct evacuation_row *row;
+    const struct run *run;
+    struct evacuation_planning planning;
+    char id[UUID_SIZE];
+};
+
+static bool make_return(struct db *db, void *context, struct error *err)
+{
+    struct return_work *work = context;
+    static const struct json_array all = {0};
+    const struct evacuation_maker maker = {.scope = work->row->pools,
+                                           .created_by = work->row->created_by,
+                                           .host_lost_after_s = work->run->host_lost_after_s,
+                                           .is_rollback = true};
+    evacuation_planning_done(&work->planning); /* of an attempt that was rolled back */
+    return evacuation_return(db, &maker, work->row->id, &all, &work->planning, work->id, err);
+}
+
+/* The return comes to be or not; what keeps it off passes, or is said when patience ends. */
+static bool try_return(struct db *db, const struct evacuation_row *row, const struct run *run,
+                       bool is_late, bool *is_over, struct error *err)
+{
+    struct return_work work = {.row = row, .run = run};
+    struct error why = {0};
+    bool is_made = transaction_run(db, make_return, &work, &why);
+    bool is_done = is_made || why.code == ERROR_CONFLICT;
+    if (!is_done)
+        *err = why;
+    else if (is_made && work.id[0])
+        is_done = evacuation_store_set_rollback(db, row->id, work.id, err);
+    else
+        is_done = evacuation_store_rollback_failed(db, row->id, is_made ? NULL : why.text,
+                                                   is_made ? work.planning.vms : NULL, err);
+    *is_over = is_done && !work.id[0] && (is_late || (is_made && work.planning.count == 0));
+    if (*is_over)
+        log_warning("evacuation %s: none of its VMs can be brought back%s%s", row->id,
+                    is_made ? "" : ": ", is_made ? "" : why.text);
+    evacuation_planning_done(&work.planning);
+    return is_done;
+}
+
 /* True in *is_over when nothing has to come back any more. */
 static bool bring_back(struct db *db, const struct evacuation_row *row, const struct run *run,
-                       int moved, bool *is_over, struct error *err)
+                       int away, bool *is_over, struct error *err)
 {
-    char id[UUID_SIZE];
-    static const struct json_array all = {0};
-    const struct evacuation_maker maker = {.created_by = row->created_by,
-                                           .host_lost_after_s = run->host_lost_after_s};
-    struct evacuation_planning planning = {0};
-    *is_over = moved == 0;
+    struct evacuation_rollback rollback;
+    *is_over = away == 0;
     if (*is_over)
         return true;
-    if (!evacuation_store_find_return(db, row->id, id, is_over, err))
+    if (!evacuation_store_rollback(db, row->id, row->request.patience_s, &rollback, err))
         return false;
-    if (id[0])
-        return true;
-    bool is_done = evacuation_return(db, &maker, row->id, &all, &planning, id, err);
-    *is_over = is_done && !id[0];
-    if (*is_over)
-        log_warning("evacuation %s: none of its VMs can be brought back: ask for its return to see "
-                    "why",
-                    row->id);
-    evacuation_planning_done(&planning);
-    return is_done;
+    *is_over = rollback.id[0] && rollback.is_over;
+    return rollback.id[0] || !rollback.is_due ||
+           try_return(db, row, run, rollback.is_late, is_over, err);
 }
 
 static bool end(struct db *db, const struct evacuation_row *row, const struct run *run,
@@ -117,7 +154,7 @@ static bool end(struct db *db, const struct evacuation_row *row, const struct ru
 {
     bool is_over = true;
     if (row->state == EVACUATION_ROLLING_BACK &&
-        !bring_back(db, row, run, counts->moved, &is_over, err))
+        !bring_back(db, row, run, counts->away, &is_over, err))
         return false;
     if (!is_over)
         return true;
@@ -138,12 +175,15 @@ static bool is_plan_due(const struct evacuation_row *row, const struct evacuatio
 static bool settle_locked(struct db *db, struct evacuation_row *row, struct run *run,
                           struct error *err)
 {
-    bool has_changed = false, has_failed = false, has_given_up = false;
+    bool has_changed = false, has_failed = false, has_given_up = false, is_anew = false;
     struct evacuation_counts counts;
     if (!evacuation_store_settle(db, row->id, row->request.retries, &has_changed, &has_failed,
                                  err) ||
-        !evacuation_store_give_up(db, row->id, row->request.patience_s, &has_given_up, err))
+        !evacuation_store_follow(db, row->id, &is_anew, err) ||
+        (row->state == EVACUATION_RUNNING &&
+         !evacuation_store_give_up(db, row->id, row->request.patience_s, &has_given_up, err)))
         return false;
+    has_changed = has_changed || is_anew;
     if ((has_failed || has_given_up) && !apply_failure(db, row, err))
         return false;
     if (row->state > EVACUATION_PAUSED && row->state < EVACUATION_SUCCEEDED &&
@@ -173,8 +213,8 @@ static bool settle(struct db *db, void *context, struct error *err)
 
 struct start_work {
     struct run *run;
-    const struct db_rows *rows;
-    int row;
+    const char *vm;
+    const struct db_rows *rows; /* of the VM, read under the lock */
 };
 
 static bool hold(struct db *db, const char *id, const char *vm,
@@ -192,18 +232,43 @@ static bool hold(struct db *db, const char *id, const char *vm,
     return evacuation_store_hold(db, id, vm, text ? text : "[]", err);
 }
 
+static bool is_not_live(const struct preflight_result *result)
+{
+    for (size_t i = 0; i < result->count; i++) {
+        if (result->blockers[i].code == BLOCKER_VM_NOT_LIVE)
+            return true;
+    }
+    return false;
+}
+
+/* A VM that cannot move live any more is suspended where the request allows it. */
+static bool admit(struct db *db, const struct evacuation_row *row,
+                  struct admission_request *request, struct admission *admission,
+                  char migration[UUID_SIZE], struct error *err)
+{
+    if (!admission_create(db, request, admission, migration, err))
+        return false;
+    if (!row->request.may_suspend || request->mode != MODE_LIVE || !is_not_live(&admission->result))
+        return true;
+    admission_done(admission);
+    *admission = (struct admission){0};
+    request->mode = MODE_SUSPEND;
+    return admission_create(db, request, admission, migration, err);
+}
+
 /* The migration comes to be in this transaction or not at all. */
 static bool move(struct db *db, const struct evacuation_row *row, const struct start_work *work,
-                 const struct admission_request *request, struct error *err)
+                 struct admission_request *request, struct error *err)
 {
     char migration[UUID_SIZE];
-    const char *vm = db_value(work->rows, work->row, "vm_id");
+    const char *vm = work->vm;
     struct admission admission = {0};
-    if (!admission_create(db, request, &admission, migration, err))
+    if (!admit(db, row, request, &admission, migration, err))
         return false;
     bool is_done = admission.result.count > 0
                        ? hold(db, row->id, vm, &admission.result, err)
-                       : evacuation_store_begin_move(db, row->id, vm, migration, err);
+                       : evacuation_store_begin_move(db, row->id, vm, migration,
+                                                     migration_mode_names[request->mode], err);
     if (is_done && admission.result.count == 0) {
         log_info("evacuation %s: migration %s moves VM %s", row->id, migration, vm);
         failpoint_pass("evacuation.move-made");
@@ -215,20 +280,21 @@ static bool move(struct db *db, const struct evacuation_row *row, const struct s
 static bool start_locked(struct db *db, const struct evacuation_row *row,
                          const struct start_work *work, struct error *err)
 {
-    const char *own = db_value(work->rows, work->row, "mapping");
-    const char *strategy = db_value(work->rows, work->row, "strategy");
+    const char *own = db_value(work->rows, 0, "mapping");
+    const char *strategy = db_value(work->rows, 0, "strategy");
     const char *map = own ? own : row->request.mapping;
     struct admission_request request = {
-        .vm = db_value(work->rows, work->row, "current_vm_id"),
-        .pool = db_value(work->rows, work->row, "pool_id"),
-        .host = db_value(work->rows, work->row, "host_id"),
+        .vm = db_value(work->rows, 0, "current_vm_id"),
+        .pool = db_value(work->rows, 0, "pool_id"),
+        .host = db_value(work->rows, 0, "host_id"),
         .mode =
             strcmp(strategy, migration_mode_names[MODE_SUSPEND]) == 0 ? MODE_SUSPEND : MODE_LIVE,
-        .policy = {.priority = (int)db_value_int(work->rows, work->row, "priority"),
+        .policy = {.priority = (int)db_value_int(work->rows, 0, "priority"),
                    .stall_timeout_s = POLICY_STALL_TIMEOUT_S},
         .stall_limit_ms = STALL_LIMIT_MS,
         .parallel_disks = 1,
         .created_by = row->created_by,
+        .traceparent = "",
         .host_lost_after_s = work->run->host_lost_after_s};
     if (map && !mapping_decode(map, &request.set, NULL, err))
         return error_prefix(err, "stored mapping");
@@ -237,13 +303,15 @@ static bool start_locked(struct db *db, const struct evacuation_row *row,
     return is_done;
 }
 
+/* What was due before the lock may have been started, or planned anew, by another coordinator. */
 static bool start_one(struct db *db, void *context, struct error *err)
 {
-    const struct start_work *work = context;
+    struct start_work work = *(const struct start_work *)context;
+    auto_db_rows struct db_rows *rows = NULL;
     auto_evacuation_row struct evacuation_row row = {0};
     struct evacuation_counts counts;
     bool is_locked = false;
-    if (!evacuation_store_try_lock(db, work->run->id, &row, &is_locked, err))
+    if (!evacuation_store_try_lock(db, work.run->id, &row, &is_locked, err))
         return false;
     if (!is_locked || row.state != EVACUATION_RUNNING)
         return true;
@@ -251,19 +319,24 @@ static bool start_one(struct db *db, void *context, struct error *err)
         return false;
     if (row.request.at_once && counts.moving >= row.request.at_once)
         return true;
-    return start_locked(db, &row, work, err);
+    if (!evacuation_store_due(db, row.id, work.vm, work.run->host_lost_after_s, &rows, err))
+        return false;
+    work.rows = rows;
+    return db_count(rows) == 0 || start_locked(db, &row, &work, err);
 }
 
 static bool start_due(struct db *db, struct run *run, struct error *err)
 {
     auto_db_rows struct db_rows *rows = NULL;
-    if (!evacuation_store_due(db, run->id, &rows, err))
+    if (!evacuation_store_due(db, run->id, NULL, run->host_lost_after_s, &rows, err))
         return false;
     for (int i = 0; i < db_count(rows); i++) {
-        struct start_work work = {.run = run, .rows = rows, .row = i};
-        if (transaction_run(db, start_one, &work, err) || err->code == ERROR_CONFLICT)
-            continue; /* a conflict: another coordinator was faster */
-        return false;
+        struct start_work work = {.run = run, .vm = db_value(rows, i, "vm_id")};
+        if (transaction_run(db, start_one, &work, err))
+            continue;
+        if (err->code == ERROR_UNREACHABLE)
+            return false;
+        log_error("evacuation %s: VM %s: %s", run->id, work.vm, err->text); /* the others go on */
     }
     return true;
 }

@@ -12,6 +12,7 @@ void evacuation_row_done(struct evacuation_row *row)
 {
     json_release(evacuation_request_fields, &row->request);
     free(row->created_by);
+    free(row->pools);
     *row = (struct evacuation_row){0};
 }
 
@@ -32,12 +33,13 @@ static bool read_row(const struct db_rows *rows, struct evacuation_row *row, str
     out.planned_s = (double)db_value_int(rows, 0, "planned_s");
     out.is_return = db_value_bool(rows, 0, "is_return");
     out.created_by = memory_copy_text(db_value(rows, 0, "created_by"));
+    out.pools = memory_copy_text(db_value(rows, 0, "pools"));
     *row = out;
     return true;
 }
 
 #define ROW                                                                                        \
-    "SELECT id, state, request::text AS request, is_plan_due, created_by,"                         \
+    "SELECT id, state, request::text AS request, is_plan_due, created_by, pools::text AS pools,"   \
     " return_of IS NOT NULL AS is_return,"                                                         \
     " floor(extract(epoch FROM deadline - now()))::bigint AS deadline_s,"                          \
     " floor(extract(epoch FROM now() - planned_at))::bigint AS planned_s FROM evacuation"          \
@@ -79,6 +81,17 @@ bool evacuation_store_active(struct db *db, struct db_rows **rows, struct error 
     return db_query(db, sql_active, 0, NULL, rows, err);
 }
 
+/* In the order of maintenance_store.c. */
+static const char sql_lock_pools[] =
+    "SELECT p.id FROM pool p WHERE p.id IN (SELECT h.pool_id FROM host h WHERE h.id IN"
+    "  (SELECT word::uuid FROM jsonb_array_elements_text($1::jsonb -> 'hosts') AS word))"
+    " ORDER BY p.id FOR NO KEY UPDATE";
+
+static const char sql_lock_hosts[] =
+    "SELECT h.id FROM host h WHERE h.id IN"
+    " (SELECT word::uuid FROM jsonb_array_elements_text($1::jsonb -> 'hosts') AS word)"
+    " ORDER BY h.id FOR NO KEY UPDATE";
+
 /* $1 id, $2 request, $3 plan, $4 VMs, $5 who, $6 return of, $7 hosts stay open. */
 static const char sql_insert[] =
     "WITH p AS (UPDATE pool SET in_maintenance = true WHERE NOT in_maintenance"
@@ -95,7 +108,7 @@ static const char sql_insert[] =
     "     AS word UNION SELECT (one ->> 'host')::uuid FROM jsonb_array_elements($4::jsonb) AS one"
     "    UNION SELECT (one ->> 'via')::uuid FROM jsonb_array_elements($4::jsonb) AS one"
     "    UNION SELECT v.host_id FROM jsonb_array_elements($4::jsonb) AS one"
-    "     JOIN vm v ON v.id = (one ->> 'vm')::uuid)"
+    "     JOIN vm v ON v.id = (one ->> 'vm')::uuid AND one ->> 'state' <> 'skipped')"
     "  UNION SELECT word::uuid FROM jsonb_array_elements_text($2::jsonb -> 'destination_pools')"
     "   AS word), $2::jsonb, nullif($2::jsonb ->> 'deadline', '')::timestamptz, $3::jsonb, $5,"
     "  ARRAY(SELECT id FROM p), ARRAY(SELECT id FROM h)";
@@ -110,18 +123,21 @@ static const char sql_insert_vms[] =
     "INSERT INTO evacuation_vm (evacuation_id, vm_id, position, current_vm_id, domain_uuid, name,"
     " source_pool_id, source_host_id, current_host_id, destination_host_id, via_host_id,"
     " is_destination_fixed, priority, strategy, state, planned_start, planned_end, planned_bytes,"
-    " planned_pause_ms, reasons, mapping, ended_at)"
+    " planned_pause_ms, reasons, mapping, ended_at, refused_at)"
     " SELECT $1::uuid, v.id, r.position, v.id, v.domain_uuid, v.name, v.pool_id, v.host_id,"
     " v.host_id, r.host, r.via, r.is_fixed, r.priority, r.strategy, r.state,"
     " now() + make_interval(secs => r.start_s), now() + make_interval(secs => r.end_s), r.bytes,"
     " r.pause_ms, r.reasons, CASE WHEN jsonb_typeof(r.mapping) = 'object' THEN r.mapping END,"
-    " CASE WHEN r.state IN ('refused', 'skipped') THEN now() END"
+    " CASE WHEN r.state IN ('refused', 'skipped') THEN now() END,"
+    " CASE WHEN r.state = 'waiting' AND r.start_s IS NULL THEN now() END"
     " FROM " VM_RECORDS("$2") " JOIN vm v ON v.id = r.vm";
 
 bool evacuation_store_insert(struct db *db, const struct evacuation_new *made, struct error *err)
 {
     const char *keeps_open = db_bool(made->keeps_open);
-    if (!db_query(db, sql_insert,
+    if (!db_query(db, sql_lock_pools, DB_PARAMS(made->request), NULL, err) ||
+        !db_query(db, sql_lock_hosts, DB_PARAMS(made->request), NULL, err) ||
+        !db_query(db, sql_insert,
                   DB_PARAMS(made->id, made->request, made->plan, made->vms, made->created_by,
                             made->return_of, keeps_open),
                   NULL, err))
@@ -175,8 +191,9 @@ static const char sql_replan[] =
     "UPDATE evacuation SET plan = $2::jsonb, plans = plans + 1, planned_at = now(),"
     " is_plan_due = false WHERE id = $1";
 
-/* A VM keeps the time since when it could not start, so that plans which look good and fail at
- * admission come to an end too. */
+/* A VM whose turn is now keeps the time since when it could not start, so that plans which look
+ * good and fail at admission come to an end too; one whose turn comes later waits for nothing else.
+ */
 static const char sql_replan_vms[] =
     "UPDATE evacuation_vm e SET planned_end = CASE WHEN e.state = 'moving'"
     "  THEN coalesce(now() + make_interval(secs => r.end_s), e.planned_end)"
@@ -191,7 +208,8 @@ static const char sql_replan_vms[] =
     " reasons = CASE WHEN e.state = 'waiting' AND r.start_s IS NULL THEN r.reasons"
     "  ELSE e.reasons END,"
     " refused_at = CASE WHEN e.state = 'waiting' AND r.start_s IS NULL"
-    "  THEN coalesce(e.refused_at, now()) ELSE e.refused_at END"
+    "  THEN coalesce(e.refused_at, now())"
+    "  WHEN e.state = 'waiting' AND r.start_s > 1 THEN NULL ELSE e.refused_at END"
     " FROM " VM_RECORDS("$2") " WHERE e.evacuation_id = $1 AND e.vm_id = r.vm"
                               " AND e.state IN ('waiting', 'moving')";
 

@@ -16,6 +16,7 @@ struct evacuation_row {
     bool is_plan_due;
     double planned_s; /* since the newest plan was made */
     char *created_by; /* owned */
+    char *pools;      /* all that it concerns, as of page->scope; owned */
     bool is_return;
 };
 void evacuation_row_done(struct evacuation_row *row);
@@ -60,48 +61,69 @@ bool evacuation_store_replan(struct db *db, const char *id, const char *plan, co
  * them failed for good. */
 bool evacuation_store_settle(struct db *db, const char *id, int retries, bool *changed,
                              bool *failed, struct error *err) must_check;
-/* Waiting VMs that are gone or were taken elsewhere by others; those that no plan has had room for
- * in `patience_s`. */
+/* What others did to waiting VMs: those with a new object are followed (*changed), those that are
+ * gone have no place in the plan, those that were taken elsewhere are skipped. */
+bool evacuation_store_follow(struct db *db, const char *id, bool *changed,
+                             struct error *err) must_check;
+/* Waiting VMs that could not start for `patience_s` fail. */
 bool evacuation_store_give_up(struct db *db, const char *id, int patience_s, bool *failed,
                               struct error *err) must_check;
+/* Their patience begins anew. */
+bool evacuation_store_be_patient(struct db *db, const char *id, struct error *err) must_check;
 /* Waiting VMs are not going to move; `why` is the message of their one reason. */
 bool evacuation_store_drop_waiting(struct db *db, const char *id, const char *why,
                                    struct error *err) must_check;
 /* VMs by what became of them: waiting and moving, moved, exceptions (failed, refused, cancelled);
- * unplanned: waiting ones that the newest plan leaves out. */
+ * unplanned: waiting ones that the newest plan leaves out; away: not where they came from, moved or
+ * stranded on the way. */
 struct evacuation_counts {
-    int waiting, moving, moved, exceptions, unplanned;
+    int waiting, moving, moved, exceptions, unplanned, away;
 };
 bool evacuation_store_count(struct db *db, const char *id, struct evacuation_counts *counts,
                             struct error *err) must_check;
 
-/* VMs whose turn it is by the plan: what it has before them on one of their hosts is over. Columns
- * vm_id, current_vm_id, host_id (where to now), pool_id, strategy, priority, mapping. */
-bool evacuation_store_due(struct db *db, const char *id, struct db_rows **rows,
-                          struct error *err) must_check;
+/* VMs whose turn it is by the plan: what it has before them on one of their hosts is over, or is
+ * held or stuck. `vm`: that one alone, NULL = all. Columns vm_id, current_vm_id, host_id (where to
+ * now), pool_id, strategy, priority, mapping. */
+bool evacuation_store_due(struct db *db, const char *id, const char *vm, int host_lost_after_s,
+                          struct db_rows **rows, struct error *err) must_check;
+/* `strategy`: of migration_mode_names. */
 bool evacuation_store_begin_move(struct db *db, const char *id, const char *vm,
-                                 const char *migration, struct error *err) must_check;
+                                 const char *migration, const char *strategy,
+                                 struct error *err) must_check;
 /* It cannot start now: `reasons` (JSON) are shown; it is tried again, and planned anew. */
 bool evacuation_store_hold(struct db *db, const char *id, const char *vm, const char *reasons,
                            struct error *err) must_check;
 /* Migrations of its moving VMs that nobody has asked to cancel yet. Column `id`. */
 bool evacuation_store_to_cancel(struct db *db, const char *id, struct db_rows **rows,
                                 struct error *err) must_check;
-/* VMs that wait or move. Columns vm_id, current_vm_id, host_id (destination or NULL), via_id,
+/* All VMs. Columns vm_id, current_vm_id, is_open (waits or moves), host_id (destination or NULL),
  * is_fixed, is_moving, is_free (no destination is kept), priority, mapping, and of moving ones
  * copied (JSON array of bytes by disk), rate, at_host_id. */
-bool evacuation_store_open_vms(struct db *db, const char *id, struct db_rows **rows,
-                               struct error *err) must_check;
+bool evacuation_store_vms(struct db *db, const char *id, struct db_rows **rows,
+                          struct error *err) must_check;
 
 /* Ends the maintenance that it began. */
 bool evacuation_store_end_maintenance(struct db *db, const char *id, struct error *err) must_check;
-/* The newest return of it: "" and false when there is none. */
-bool evacuation_store_find_return(struct db *db, const char *id, char return_id[UUID_SIZE],
-                                  bool *is_over, struct error *err) must_check;
+/* How its rollback stands. */
+struct evacuation_rollback {
+    char id[UUID_SIZE]; /* the return that it made; "" = none yet */
+    bool is_over;       /* that return is */
+    bool is_due;        /* no return was tried in the last seconds */
+    bool is_late;       /* the last move ended more than `patience_s` ago */
+};
+bool evacuation_store_rollback(struct db *db, const char *id, int patience_s,
+                               struct evacuation_rollback *rollback, struct error *err) must_check;
+bool evacuation_store_set_rollback(struct db *db, const char *id, const char *return_id,
+                                   struct error *err) must_check;
+/* None could be made now: VMs that are away say `why`, or each what `vms` (as of evacuation_new, by
+ * the objects that they are now) says of it. NULL = not that. */
+bool evacuation_store_rollback_failed(struct db *db, const char *id, const char *why,
+                                      const char *vms, struct error *err) must_check;
 /* What may come back: columns vm_id, current_vm_id, name, source_host_id, mapping, why_not (NULL:
- * nothing). */
-bool evacuation_store_returnable(struct db *db, const char *id, struct db_rows **rows,
-                                 struct error *err) must_check;
+ * nothing). Hosts outside of `scope` are not named. */
+bool evacuation_store_returnable(struct db *db, const char *scope, const char *id,
+                                 struct db_rows **rows, struct error *err) must_check;
 /* A VM that failed, was refused or cancelled waits again, and so the evacuation runs again.
  * ERROR_NOT_FOUND, ERROR_CONFLICT. `vm`: id as when it was made, or name. */
 bool evacuation_store_retry(struct db *db, const char *id, const char *vm,

@@ -5,8 +5,9 @@
 
 #include <stdio.h>
 
+/* A host of a pool that the evacuation does not concern may be hidden from who sees it. */
 #define END_OF(host)                                                                               \
-    "CASE WHEN " host ".id IS NOT NULL THEN json_build_object('pool', " host ".pool_id,"           \
+    "CASE WHEN " host ".pool_id = ANY (e.pools) THEN json_build_object('pool', " host ".pool_id,"  \
     " 'pool_name', (SELECT p.name FROM pool p WHERE p.id = " host ".pool_id), 'host', " host       \
     ".id, 'host_name', " host ".name) END"
 

@@ -74,7 +74,8 @@ static const char sql_read[] =
     " AND ($4::text IS NULL OR e.resource = $4)"
     " AND ($5::uuid IS NULL OR e.resource_id = $5)"
     " AND ($6::uuid IS NULL OR $6 = ANY (e.pools))"
-    " AND ($7::uuid[] IS NULL OR e.pools && $7 OR e.resource = 'mapping-sets')"
+    " AND ($7::uuid[] IS NULL OR e.resource = 'mapping-sets'"
+    "  OR CASE WHEN e.resource = 'evacuations' THEN e.pools <@ $7 ELSE e.pools && $7 END)"
     " ORDER BY e.sequence LIMIT $3";
 
 static const char *or_null(const char *text)

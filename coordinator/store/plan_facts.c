@@ -279,14 +279,20 @@ static const char sql_disks[] =
     " JOIN host h ON h.id = v.host_id " DISK_SR " WHERE s.sr_id IS NOT NULL AND " IN_SCOPE(
         "$1", "v.pool_id") " ORDER BY h.name, v.name, v.id, b.position, b.device";
 
-/* Rows come in the order of the VMs. */
+/* Rows come in the order of the VMs, but for VMs that changed between two statements: they are
+ * looked for everywhere, from the place of the last one on. NULL: it appeared since the VMs were
+ * read. */
 static struct plan_inventory_vm *next_vm(struct plan_facts *facts, const char *id, size_t *at)
 {
-    while (*at < facts->inventory.vms.count && strcmp(facts->vms[*at], id) != 0)
-        ++*at;
-    return *at < facts->inventory.vms.count
-               ? (struct plan_inventory_vm *)facts->inventory.vms.items + *at
-               : NULL;
+    size_t count = facts->inventory.vms.count;
+    for (size_t i = 0; i < count; i++) {
+        size_t place = (*at + i) % count;
+        if (strcmp(facts->vms[place], id) != 0)
+            continue;
+        *at = place;
+        return (struct plan_inventory_vm *)facts->inventory.vms.items + place;
+    }
+    return NULL;
 }
 
 static bool load_disks(struct db *db, const char *scope, struct plan_facts *out, struct error *err)
@@ -298,7 +304,7 @@ static bool load_disks(struct db *db, const char *scope, struct plan_facts *out,
     for (int i = 0; i < db_count(rows); i++) {
         struct plan_inventory_vm *vm = next_vm(out, db_value(rows, i, "vm_id"), &at);
         if (!vm)
-            break; /* of a VM that appeared since the VMs were read */
+            continue;
         vm->disks.items =
             memory_resize(vm->disks.items, vm->disks.count + 1, sizeof(struct plan_inventory_disk));
         struct plan_inventory_disk *disk =
@@ -325,7 +331,7 @@ static bool load_vifs(struct db *db, const char *scope, struct plan_facts *out, 
     for (int i = 0; i < db_count(rows); i++) {
         struct plan_inventory_vm *vm = next_vm(out, db_value(rows, i, "id"), &at);
         if (!vm)
-            break;
+            continue;
         add_text(&vm->networks, db_value(rows, i, "network"));
     }
     return true;

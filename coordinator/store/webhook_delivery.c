@@ -14,7 +14,8 @@ static const char sql_fan_out[] =
     " SELECT w.id, e.sequence, e.kind, event_json(e) FROM event e JOIN webhook w ON w.is_enabled"
     " AND (w.resource IS NULL OR w.resource = e.resource)"
     " AND (w.kinds = '{}' OR e.kind = ANY (w.kinds))"
-    " AND (w.pool_id IS NULL OR w.pool_id = ANY (e.pools))"
+    " AND (w.pool_id IS NULL OR CASE WHEN e.resource = 'evacuations'"
+    "  THEN e.pools <@ ARRAY[w.pool_id] ELSE w.pool_id = ANY (e.pools) END)"
     " WHERE e.sequence > $1 ORDER BY e.sequence, w.id";
 
 bool webhook_delivery_fan_out(struct db *db, int64_t after, struct error *err)

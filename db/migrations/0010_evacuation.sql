@@ -16,6 +16,7 @@ CREATE TRIGGER pool_maintenance AFTER UPDATE ON pool
 -- The states are those of coordinator/domain/evacuation.h. request is evacuation_request of that
 -- header, all names as ids; plan is evacuation_plan of it, of the newest plan. pools are all that it
 -- concerns, as sources or destinations. maintained_*: what it put into maintenance itself.
+-- rollback_id: the return that its rollback made; rollback_tried_at: when it last tried to make one.
 CREATE TABLE evacuation (
     id uuid PRIMARY KEY,
     sequence bigint NOT NULL GENERATED ALWAYS AS IDENTITY UNIQUE,
@@ -23,6 +24,8 @@ CREATE TABLE evacuation (
         'rolling-back', 'cancelling', 'succeeded', 'succeeded-with-exceptions', 'failed',
         'cancelled')),
     return_of uuid REFERENCES evacuation (id),
+    rollback_id uuid REFERENCES evacuation (id),
+    rollback_tried_at timestamptz,
     pools uuid[] NOT NULL CHECK (cardinality(pools) > 0),
     request jsonb NOT NULL CHECK (jsonb_typeof(request) = 'object'),
     deadline timestamptz,

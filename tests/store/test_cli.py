@@ -3,14 +3,25 @@ import json
 import os
 import stat
 import subprocess
+import time
 
 import pytest
 
 from crosspool_test import shell
+from crosspool_test.coordinator import Coordinator
 
 from test_migration import World
 
 PROGRAM = shell.BUILD / "cli" / "crosspool"
+
+
+@pytest.fixture
+def installed(postgres, tmp_path):
+    """The hosts of the world report once."""
+    made = Coordinator(tmp_path / "coordinator", postgres, host_lost_after_s=600)
+    made.init()
+    yield made
+    made.kill()
 
 
 @pytest.fixture
@@ -87,6 +98,33 @@ def test_lists(cli, world, kind, word):
     assert json.loads(cli(kind, "--json").stdout) == world.api.get(f"/v1/{kind}")["items"]
 
 
+def test_a_list_of_more_than_one_page_is_whole(cli, world):
+    cli.login()
+    world.coordinator.query("INSERT INTO pool (name) SELECT 'a pool with a long name, number ' || n"
+                            " FROM generate_series(1, 1001) AS n")
+    names = [pool["name"] for pool in json.loads(cli("pools", "--json").stdout)]
+    assert len(names) == len(set(names)) == 1003
+
+
+def test_a_watch_goes_on_when_the_coordinator_is_back(cli, world):
+    cli.login()
+    made = world.create()
+    path = made["id"] if isinstance(made, dict) else made
+    watch = subprocess.Popen([PROGRAM, "watch", "migrations", path], stdout=subprocess.PIPE,
+                             text=True, env=dict(os.environ, CROSSPOOL_SESSION=str(cli.session)))
+    try:
+        assert watch.stdout.readline()
+        world.coordinator.kill()
+        time.sleep(4)
+        assert watch.poll() is None
+        world.coordinator.start()
+        world.coordinator.query("UPDATE migration SET state = 'cancelled', ended_at = now()")
+        assert watch.wait(30) == 1
+    finally:
+        watch.kill()
+        watch.wait()
+
+
 def test_migrate(cli, world):
     cli.login()
     mapping = cli.file("map.json", world.request()["mapping"])
@@ -118,7 +156,7 @@ def test_evacuate_and_watch(cli, world):
 
 
 @pytest.mark.parametrize("words, what", [
-    (("pools", "--vm", "x"), "--vm"), (("migrate", "--vm", "x"), "--pool is missing"),
+    (("pools", "--vm", "x"), "--vm"), (("plan", ""), "unknown option"), (("migrate", "--vm", "x"), "--pool is missing"),
     (("watch", "migrations"), "words"), (("watch", "vms", "x"), "expected migrations"),
     (("watch", "migrations", "x"), "expected an id"),
     (("login", "--url", "http://x", "--ca", "x"), "https://"),

@@ -1,5 +1,7 @@
 """Evacuations through the real coordinator and PostgreSQL, with hosts played by the test: the plan and
 its refusals, the moves in its order, failures by each policy, pause, cancel, retry, return."""
+import contextlib
+import http.client
 import time
 import uuid
 
@@ -72,6 +74,13 @@ class Site:
     def wait_moving(self, evacuation, *names):
         return self.wait(evacuation, f"{names} to move", lambda shown: {
             vm["name"] for vm in shown["vms"] if vm["state"] == "moving"} == set(names))
+
+    def moving(self, evacuation):
+        """The one VM that moves, of an evacuation with at_once 1."""
+        def names(shown):
+            return [vm["name"] for vm in shown["vms"]
+                    if vm["state"] == "moving" and vm["migration"] not in self.over]
+        return names(self.wait(evacuation, "one to move", names))[0]
 
     # ---- the hosts' part of a move
     def wait_migration(self, evacuation, name):
@@ -213,6 +222,9 @@ def test_where_nothing_can_move_nothing_is_made(site):
     ({"vms": [{"vm": "g1", "host": "a2"}]}, 400, "/vms/0/host"),
     ({"vms": [{"vm": "none"}]}, 404, "/vms/0/vm"), ({"exclude": ["none"]}, 404, "/exclude/0"),
     ({"apart": [{"vms": ["g1", "none"]}]}, 404, "/apart/0/vms/1"),
+    ({"together": [{"vms": ["g1", "g2"]}, {"vms": ["g2"]}]}, 400, "/together/1/vms/0"),
+    ({"apart": [{"vms": ["g1"] * 1500}, {"vms": ["g2"] * 501}]}, 400, "/apart"),
+    ({"apart": [{"vms": ["g1"] * 1500}], "together": [{"vms": ["g2"] * 501}]}, 400, "/together"),
     ({"deadline": "tomorrow"}, 400, "/deadline"),
     ({"deadline": "2001-01-01T00:00:00Z"}, 400, "/deadline"),
     ({"mapping": {"disks": {"vda": {"sr": "x"}}}}, 400, "/mapping"),
@@ -225,6 +237,22 @@ def test_bad_requests_name_the_place(site, change, status, where):
     assert answer.status == status, answer.text
     assert where in answer.json()["detail"]
     assert site.coordinator.query("SELECT count(*) FROM evacuation") == [["0"]]
+
+
+def test_a_map_that_is_too_large_together_with_its_set_is_refused(site):
+    networks = [{f"net-{number}": "lan-b" for number in range(start, start + 200)}
+                for start in (0, 1000)]
+    site.api.post("/v1/mapping-sets", {"name": "many", "mapping": {"networks": networks[0]}},
+                  expect=201)
+    answer = site.api.request("POST", "/v1/evacuations", site.request(
+        mapping_set="many", mapping={"networks": networks[1]}))
+    assert problem(answer, 400, "invalid")["errors"][0]["pointer"] == "/mapping"
+
+
+def test_everywhere_may_be_too_many_pools(site):
+    site.coordinator.query("INSERT INTO pool (name) SELECT 'p' || n FROM generate_series(1, 1025) AS n")
+    answer = site.api.request("POST", "/v1/evacuations", site.request(destination_pools=[]))
+    assert problem(answer, 400, "invalid")["errors"][0]["pointer"] == "/destination_pools"
 
 
 # ---- carried out
@@ -265,6 +293,13 @@ def test_answers_fit_the_contract(site):
           site.api.request("POST", made.headers["Location"] + "/cancel"))
 
 
+def events_of(api):
+    answer = api.request("GET", "/v1/events?resource=evacuations&after=0",
+                         headers={"Accept": "application/json"})
+    assert answer.status == 200, answer.text
+    return answer.json()["items"]
+
+
 def test_a_token_of_one_pool_does_not_see_it(site):
     evacuation = site.begin()
     make = site.coordinator.make_token
@@ -276,6 +311,8 @@ def test_a_token_of_one_pool_does_not_see_it(site):
         problem(answer, 404, "not-found")
     assert both.get(f"/v1/evacuations/{evacuation}")["id"] == evacuation
     problem(of_b.request("POST", "/v1/evacuations", site.request()), 404, "not-found")
+    shell.wait_for("its event", lambda: events_of(both), 20, 0.2)
+    assert events_of(of_b) == []
 
 
 def test_the_same_key_makes_one(site):
@@ -336,17 +373,106 @@ def test_stop_starts_nothing_more(site):
 
 def test_rollback_brings_back_what_has_moved(site):
     evacuation = site.begin(retries=0, on_failure="rollback", at_once=1)
-    order = [vm["name"] for vm in site.show(evacuation)["vms"]]
-    came_from, _ = site.carry(evacuation, order[0])
-    site.fail(evacuation, order[1])
+    first = site.moving(evacuation)
+    came_from, _ = site.carry(evacuation, first)
+    site.fail(evacuation, site.moving(evacuation))
     shown = site.wait(evacuation, "its return", lambda shown: shown["returns"])
     assert shown["state"] == "rolling-back"
+    answer = site.api.request("POST", f"/v1/evacuations/{evacuation}/return", {})
+    assert "rolling-back" in problem(answer, 409, "conflict")["detail"]
     assert not site.api.get("/v1/hosts/a1")["in_maintenance"]
-    source, to = site.carry(shown["returns"][0], order[0])
+    source, to = site.carry(shown["returns"][0], first)
     assert to == came_from
     site.wait_state(evacuation, "failed")
     assert site.show(shown["returns"][0])["state"] == "succeeded"
     assert {vm["pool_name"] for vm in site.api.get("/v1/vms")["items"]} == {"A"}
+
+
+def test_a_rollback_of_what_is_gone_is_over(site):
+    evacuation = site.begin(retries=0, on_failure="rollback", at_once=1)
+    first = site.moving(evacuation)
+    _, to = site.carry(evacuation, first)
+    second = site.moving(evacuation)
+    site.hosts[to].lose_domain(site.domains[first]["uuid"])
+    site.hosts[to].report()
+    site.fail(evacuation, second)
+    shown = site.wait_state(evacuation, "failed")
+    assert all(site.show(one)["counts"]["waiting"] == 0 for one in shown["returns"])
+
+
+def test_a_rollback_waits_for_vms_that_others_move(site):
+    """It says what keeps it, and goes on when that is over."""
+    evacuation = site.begin(retries=0, on_failure="rollback", at_once=1)
+    first = site.moving(evacuation)
+    site.carry(evacuation, first)
+    second = site.moving(evacuation)
+    other = str(uuid.uuid4())
+    site.coordinator.query(
+        f"INSERT INTO evacuation (id, state, pools, request, plan, created_by) SELECT '{other}',"
+        f" 'paused', pools, request, plan, created_by FROM evacuation WHERE id = '{evacuation}'")
+    site.coordinator.query(
+        "INSERT INTO evacuation_vm (evacuation_id, vm_id, position, current_vm_id, domain_uuid, name,"
+        f" source_pool_id, source_host_id, current_host_id, state) SELECT '{other}', current_vm_id, 0,"
+        " current_vm_id, domain_uuid, name, source_pool_id, current_host_id, current_host_id,"
+        f" 'waiting' FROM evacuation_vm WHERE evacuation_id = '{evacuation}' AND name = '{first}'")
+    site.fail(evacuation, second)
+    shown = site.wait(evacuation, "the reason", lambda shown: site.vms(shown)[first]["reasons"])
+    assert other in site.vms(shown)[first]["reasons"][0]["message"]
+    assert (shown["state"], shown["returns"]) == ("rolling-back", [])
+    site.api.post(f"/v1/evacuations/{other}/cancel", expect=202)
+    shown = site.wait(evacuation, "its return", lambda shown: shown["returns"])
+    site.carry(shown["returns"][0], first)
+    site.wait_state(evacuation, "failed")
+
+
+def test_a_vm_that_was_started_anew_is_moved(site):
+    evacuation = site.begin(at_once=1)
+    moving = site.moving(evacuation)
+    name = next(vm["name"] for vm in site.show(evacuation)["vms"] if vm["state"] == "waiting")
+    before = site.vms(evacuation)[name]
+    source = site.hosts[before["source"]["host_name"]]
+    domain = site.domains[name]
+    source.inventory["domains"].remove(domain)
+    source.report()
+    shown = site.wait(evacuation, "it to be gone", lambda shown: site.vms(shown)[name]["reasons"])
+    assert site.vms(shown)[name]["state"] == "waiting"
+    assert site.vms(shown)[name]["reasons"][0]["code"] == "vm-not-found"
+    source.inventory["domains"].append(domain)
+    source.report()
+    shown = site.wait(evacuation, "its object", lambda shown:
+                      site.vms(shown)[name]["current_vm"] != before["current_vm"])
+    site.carry(evacuation, moving)
+    for _ in range(2):
+        site.carry(evacuation, site.moving(evacuation))
+    site.wait_state(evacuation, "succeeded")
+
+
+def test_patience_rests_while_it_is_paused(site):
+    evacuation = site.begin(at_once=1, patience_s=60)
+    moving = site.moving(evacuation)
+    site.api.post(f"/v1/evacuations/{evacuation}/pause", expect=202)
+    site.coordinator.query("UPDATE evacuation_vm SET refused_at = now() - interval '1 hour'"
+                           " WHERE state = 'waiting'")
+    site.carry(evacuation, moving)
+    site.wait(evacuation, "the first to have moved", lambda shown: shown["counts"]["moved"] == 1)
+    assert site.show(evacuation)["counts"]["waiting"] == 2
+    site.api.post(f"/v1/evacuations/{evacuation}/resume", expect=202)
+    for _ in range(2):
+        site.carry(evacuation, site.moving(evacuation))
+    site.wait_state(evacuation, "succeeded")
+
+
+def test_apart_holds_for_vms_that_have_moved(site):
+    evacuation = site.begin(at_once=1, patience_s=4, retries=1, exclude=["g3"],
+                            apart=[{"vms": ["g1", "g2"]}])
+    first = site.moving(evacuation)
+    _, to = site.carry(evacuation, first)
+    second = site.moving(evacuation)
+    other = {"b1": "b2", "b2": "b1"}[to]
+    site.fail(evacuation, second)
+    site.api.post(f"/v1/hosts/{other}/maintenance")
+    shown = site.wait_state(evacuation, "succeeded-with-exceptions")
+    assert site.vms(shown)[second]["state"] == "failed"
 
 
 def test_pause_and_resume(site):
@@ -360,9 +486,8 @@ def test_pause_and_resume(site):
     time.sleep(3)
     assert site.show(evacuation)["counts"]["moving"] == 0
     site.api.post(f"/v1/evacuations/{evacuation}/resume", expect=202)
-    for vm in site.show(evacuation)["vms"]:
-        if vm["state"] != "moved":
-            site.carry(evacuation, vm["name"])
+    for _ in range(2):
+        site.carry(evacuation, site.moving(evacuation))
     site.wait_state(evacuation, "succeeded")
     answer = site.api.request("POST", f"/v1/evacuations/{evacuation}/pause")
     assert "succeeded" in problem(answer, 409, "conflict")["detail"]
@@ -370,11 +495,8 @@ def test_pause_and_resume(site):
 
 def test_cancel_ends_what_moves_and_keeps_what_has_moved(site):
     evacuation = site.begin(at_once=1)
-    order = [vm["name"] for vm in site.show(evacuation)["vms"]]
-    site.carry(evacuation, order[0])
-    shown = site.wait(evacuation, "the second to move", lambda shown: shown["counts"]["moving"] == 1)
-    migration, source, to = site.wait_migration(evacuation, next(
-        vm["name"] for vm in shown["vms"] if vm["state"] == "moving"))
+    site.carry(evacuation, site.moving(evacuation))
+    migration, source, to = site.wait_migration(evacuation, site.moving(evacuation))
     prepare = site.step(to, "prepare", migration)
     shown = site.api.post(f"/v1/evacuations/{evacuation}/cancel", expect=202)
     assert shown["state"] == "cancelling" and shown["counts"]["waiting"] == 0
@@ -444,10 +566,12 @@ def test_what_was_emptied_comes_back_but_for_what_went_elsewhere(site):
 def test_the_death_of_a_coordinator_loses_and_doubles_nothing(site):
     """Killed in the transaction that makes a move: after it, the VM has one migration."""
     site.coordinator.set_failpoint("evacuation.move-made", "kill")
-    evacuation = site.begin()
+    with contextlib.suppress(OSError, http.client.HTTPException):  # it may die before it answers
+        site.begin()
     shell.wait_for("the coordinator to die", lambda: not site.coordinator.is_running(), 20, 0.2)
     site.coordinator.clear_failpoint("evacuation.move-made")
     assert site.coordinator.query("SELECT count(*) FROM migration") == [["0"]]
+    [[evacuation]] = site.coordinator.query("SELECT id FROM evacuation")
     site.coordinator.start()
     for name in ("g1", "g2", "g3"):
         site.carry(evacuation, name)

@@ -6,7 +6,8 @@ import yaml
 
 from . import shell
 
-TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
+TYPES = {"object": dict, "array": list, "string": str, "number": (int, float), "boolean": bool,
+         "null": type(None)}
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 KNOWN = {"$ref", "type", "enum", "const", "format", "pattern", "minLength", "maxLength", "minimum",
          "maximum", "default", "description", "properties", "required", "additionalProperties",

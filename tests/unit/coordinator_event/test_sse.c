@@ -80,6 +80,15 @@ Test(filter, a_scope_is_of_pools)
     cr_assert(event_is_wanted(&of_both, "vms", POOL_A, "{" POOL_B "}"));
 }
 
+Test(filter, an_evacuation_is_shown_to_who_sees_all_its_pools)
+{
+    const struct event_filter of_b = {.scope = "{" POOL_B "}"};
+    const struct event_filter of_both = {.scope = "{" POOL_A "," POOL_B "}"};
+    cr_assert_not(event_is_wanted(&of_b, "evacuations", POOL_A, "{" POOL_A "," POOL_B "}"));
+    cr_assert(event_is_wanted(&of_b, "evacuations", POOL_A, "{" POOL_B "}"));
+    cr_assert(event_is_wanted(&of_both, "evacuations", POOL_A, "{" POOL_B "," POOL_A "}"));
+}
+
 Test(filter, what_belongs_to_no_pool_is_in_every_scope_when_it_is_shared)
 {
     const struct event_filter of_b = {.scope = "{" POOL_B "}"};
