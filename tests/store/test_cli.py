@@ -19,7 +19,7 @@ PROGRAM = shell.BUILD / "cli" / "crosspool"
 def installed(postgres, tmp_path):
     """The hosts of the world report once."""
     made = Coordinator(tmp_path / "coordinator", postgres, host_lost_after_s=600)
-    made.init()
+    made.init_with_admin()
     yield made
     made.kill()
 

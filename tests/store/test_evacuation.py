@@ -138,7 +138,7 @@ class Site:
 def installed(postgres, tmp_path):
     """No host is lost while the test plays another."""
     made = Coordinator(tmp_path / "coordinator", postgres, host_lost_after_s=15)
-    made.init()
+    made.init_with_admin()
     yield made
     made.kill()
 
