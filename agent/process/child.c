@@ -85,11 +85,19 @@ static bool set_late(const char *program, const char *path, int timeout_ms, stru
                      timeout_ms);
 }
 
+static bool was_killed(struct child *child)
+{
+    return !child_is_alive(child) && WIFSIGNALED(child->status) &&
+           WTERMSIG(child->status) == SIGKILL;
+}
+
 bool child_wait_for_path(struct child *child, const char *path, int timeout_ms, struct error *err)
 {
     bool has_ended;
     if (!child_await_path(child->pid_fd, path, timeout_ms, &has_ended))
         return set_late(child->program, path, timeout_ms, err);
+    if (has_ended && was_killed(child))
+        return error_set(err, ERROR_UNREACHABLE, "%s was killed while it started", child->program);
     return has_ended ? set_ended(child->program, child->log_path, child->log_start, err) : true;
 }
 

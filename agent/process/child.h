@@ -19,7 +19,7 @@ bool child_start(const char *const argv[], const char *log_path, int keep_fd, st
 pid_t child_pid(const struct child *child);
 bool child_is_alive(struct child *child);
 /* Waits until `path` exists (a socket it makes) or the child exits; its last log line is the error.
- */
+ * ERROR_UNREACHABLE when somebody killed it, which says nothing against another attempt. */
 bool child_wait_for_path(struct child *child, const char *path, int timeout_ms,
                          struct error *err) must_check;
 /* SIGTERM, after `grace_ms` SIGKILL, reap, free; NULL is fine. */

@@ -125,6 +125,8 @@ static bool start_block(struct image_server *server, const struct image_server_c
     return true;
 }
 
+/* nbdkit 1.32 aborts ("raw_send_socket: Assertion `sock >= 0' failed") when a client hangs up while
+ * several threads answer it; such a receiver is started again like one that was killed. */
 static bool start_nbdkit(struct image_server *server, const struct image_server_config *config,
                          struct error *err)
 {

@@ -17,18 +17,6 @@ names = itertools.count(1)
 notes = []  # figures, told at the end
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "full: only with CROSSPOOL_FULL=1")
-
-
-def pytest_collection_modifyitems(items):
-    if os.environ.get("CROSSPOOL_FULL") == "1":
-        return
-    for item in items:
-        if item.get_closest_marker("full"):
-            item.add_marker(pytest.mark.skip(reason="long; CROSSPOOL_FULL=1 runs it"))
-
-
 @pytest.fixture
 def note(request):
     """Keeps a line for the end of the run."""

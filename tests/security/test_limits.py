@@ -99,6 +99,7 @@ def test_refused_enrolments_count_as_failures(limited):
 
 
 def test_refusals_do_not_fill_the_log(limited):
+    """50 at once and then 10 a second (coordinator/http/server.c)."""
     coordinator = limited(failures_per_minute=60000, failure_burst=10000)
     api = coordinator.api(None)
     begin = time.monotonic()

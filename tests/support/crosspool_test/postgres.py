@@ -127,7 +127,8 @@ class Postgres:
         connection string."""
         self.databases += 1
         name = f"crosspool{self.databases}"
-        self.query(self.conninfo("postgres"), f"CREATE DATABASE {name} TEMPLATE {like} STRATEGY file_copy")
+        self.query(self.conninfo("postgres"),
+                   f"CREATE DATABASE {name} TEMPLATE {like} STRATEGY file_copy")
         return self.conninfo(name)
 
     def conninfo(self, database):

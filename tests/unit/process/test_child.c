@@ -154,6 +154,18 @@ Test(child, keeps_one_descriptor_under_its_number)
     cr_assert_str_eq(text, "hello\n");
 }
 
+Test(child, that_is_killed_while_it_starts_is_worth_another_attempt)
+{
+    struct error err;
+    auto_free char *log = in_folder("log");
+    const char *argv[] = {"sh", "-c", "kill -9 $$", NULL};
+    struct child *child;
+    cr_assert(child_start(argv, log, -1, &child, &err), "%s", err.text);
+    cr_assert_not(child_wait_for_path(child, "/nonexistent/socket", 5000, &err));
+    cr_assert_eq(err.code, ERROR_UNREACHABLE, "%s", err.text);
+    child_stop(child, 100);
+}
+
 Test(child, that_ends_early_is_reported_with_its_last_line_only)
 {
     struct error err;
