@@ -124,8 +124,8 @@ def assert_starts_there(cluster, guest, name, ended):
     return agent.host.run(f"cat {entry}")
 
 
-@pytest.mark.parametrize("is_back", [False, pytest.param(True, marks=full)],
-                         ids=["there", "and-back"])
+@full
+@pytest.mark.parametrize("is_back", [False, True], ids=["there", "and-back"])
 def test_a_guest_from_a_file_of_xl_moves_with_what_starts_it_at_boot(cluster, boot, is_back):
     guest = boot(start=BOOT)
     here, there = cluster.agents[SOURCE], cluster.agents[DESTINATION]

@@ -174,7 +174,7 @@ class Cluster(Migrations):
 
     # ---- guests
     def boot(self, host, name, disks, memory_mib=128, iothread=False, prefilled=None,
-             is_full=False, rate=100, **options):
+             is_full=False, rate=40, **options):
         """disks: list of (format, MiB), empty; the first one is a copy of the raw file `prefilled`,
         or random from end to end with `is_full`. rate: writes a second of each writer, 0 without a
         limit, which takes a whole processor. Options of the guest as in tests/guest/README.md.
