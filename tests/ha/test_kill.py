@@ -26,11 +26,16 @@ def play(centre, way, vms):
     return a1, b1
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("point", POINTS)
+def results():
+    """Each point of each result; in the short form half of both."""
+    return [pytest.param(point, kind, marks=[pytest.mark.full] if (p + k) % 2 else [])
+            for p, point in enumerate(POINTS) for k, kind in enumerate(KINDS)]
+
+
+@pytest.mark.parametrize("point,kind", results())
 def test_killed_at_a_point_of_a_result(centre, point, kind):
     """Whichever coordinator takes the result dies there; the other goes on alone."""
-    way = WAYS[(POINTS.index(point) + KINDS.index(kind)) % len(WAYS)]
+    way = WAYS[KINDS.index(kind) // 2]
     a1, b1 = play(centre, way, ["g1"])
     a1.holds = b1.holds = {kind}
     migration = centre.create("g1", a1, b1)
