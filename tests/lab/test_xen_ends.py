@@ -112,9 +112,9 @@ def assert_ended(cluster, migration, message, began):
     cluster.wait_no_children(SOURCE)
 
 
-@pytest.mark.parametrize("phase,end", [
-    pytest.param(phase, end, marks=() if (phase, end) == ("copying", "reboot") else full)
-    for phase in ("copying", "memory") for end in ENDS])
+@full
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("phase", ["copying", "memory"])
 def test_a_guest_that_ends_while_it_is_moved_ends_the_migration(cluster, boot, phase, end):
     guest = boot(is_full=True, ends="on_crash=restart")
     number = cluster.number_of(guest, SOURCE)

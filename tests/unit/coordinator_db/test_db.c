@@ -318,6 +318,37 @@ static void wait_count(_Atomic int *count, int wanted)
     cr_assert_eq(atomic_load(count), wanted);
 }
 
+/* Tests run side by side on one server. The connection whose test alone has a listener: it ends the
+ * one that it finds. */
+static struct db *take_with_the_only_listener(void)
+{
+    struct db *db = take_one();
+    bool has_lock = false;
+    for (int i = 0; i < 2000 && !has_lock; i++) {
+        auto_db_rows struct db_rows *rows = NULL;
+        cr_assert(db_query(db, "SELECT pg_try_advisory_lock(1)::int AS got", 0, NULL, &rows, &err),
+                  "%s", err.text);
+        has_lock = db_value_int(rows, 0, "got") == 1;
+        if (!has_lock)
+            clock_sleep_ms(10);
+    }
+    cr_assert(has_lock);
+    return db;
+}
+
+/* After the listener: whoever gets the lock then finds none. */
+static void give_with_lock(struct db *db)
+{
+    must(db, "SELECT pg_advisory_unlock(1)");
+    db_give(db);
+}
+
+static void end_listener(struct db *db)
+{
+    must(db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+             "WHERE application_name LIKE '%listener'");
+}
+
 Test(db, the_listener_hears_and_says_when_it_may_have_missed_something)
 {
     static const char *const channels[] = {"Odd channel", NULL};
@@ -325,18 +356,17 @@ Test(db, the_listener_hears_and_says_when_it_may_have_missed_something)
     struct db_listener *listener = NULL;
     const struct db_listening listening = {
         .channels = channels, .on_wake = on_wake, .context = &heard};
+    struct db *db = take_with_the_only_listener();
     cr_assert(db_listener_open(&listener, conninfo(), &listening, &err), "%s", err.text);
-    struct db *db = take_one();
     must(db, "SELECT pg_notify('Odd channel', 'h1')");
     wait_count(&heard.named, 1);
     cr_assert_eq(atomic_load(&heard.lost), 0);
-    must(db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-             "WHERE application_name LIKE '%listener'");
+    end_listener(db);
     wait_count(&heard.lost, 1);
     must(db, "SELECT pg_notify('Odd channel', 'h1')");
     wait_count(&heard.named, 2);
-    db_give(db);
     db_listener_close(listener);
+    give_with_lock(db);
 }
 
 static _Atomic int64_t heard_until_ms;
@@ -360,21 +390,20 @@ Test(db, the_listener_says_up_to_when_it_has_heard_everything)
     const struct db_listening listening = {
         .channels = channels, .on_wake = ignore, .on_heard = on_heard};
     struct db_listener *listener = NULL;
+    struct db *db = take_with_the_only_listener();
     cr_assert(db_listener_open(&listener, conninfo(), &listening, &err), "%s", err.text);
     int64_t begin_ms = clock_monotonic_ms();
     for (int i = 0; i < 500 && heard_until_ms < begin_ms + 1000; i++)
         clock_sleep_ms(10);
     cr_assert_geq(heard_until_ms, begin_ms + 1000);
     cr_assert_leq(heard_until_ms, clock_monotonic_ms());
-    struct db *db = take_one();
-    must(db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-             "WHERE application_name LIKE '%listener'");
+    end_listener(db);
     int64_t lost_ms = clock_monotonic_ms();
     for (int i = 0; i < 500 && heard_until_ms < lost_ms; i++)
         clock_sleep_ms(10);
     cr_assert_geq(heard_until_ms, lost_ms, "it hears again");
-    db_give(db);
     db_listener_close(listener);
+    give_with_lock(db);
 }
 
 static int count_of(struct db *db, const char *sql)
