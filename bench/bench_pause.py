@@ -157,7 +157,7 @@ def main():
     ours, reported, theirs, deaths = [], [], [], 0
     try:
         cluster.up()
-        guest = cluster.boot("a1", "bench", DISKS, memory_mib=MEMORY_MIB, rate=RATE, tick=5)
+        guest = cluster.boot("a1", "bench", DISKS, memory_mib=MEMORY_MIB, rate=RATE)
         cluster.vm("bench")
         peer = Peer(directory, cluster.guest_files, accelerator(cluster))
         peer.boot()

@@ -174,7 +174,7 @@ class Cluster(Migrations):
 
     # ---- guests
     def boot(self, host, name, disks, memory_mib=128, iothread=False, prefilled=None,
-             is_full=False, rate=40, tick=20, **options):
+             is_full=False, rate=40, **options):
         """disks: list of (format, MiB), empty; the first one is a copy of the raw file `prefilled`,
         or random from end to end with `is_full`. rate: writes a second of each writer, 0 without a
         limit, which takes a whole processor. Options of the guest as in tests/guest/README.md.
@@ -195,7 +195,7 @@ class Cluster(Migrations):
             "uuid": domain, "name": name, "memory_bytes": memory_mib * MIB, "vcpus": 1,
             "kernel": str(self.guest_files / "vmlinuz"),
             "initrd": str(self.guest_files / "initrd"),
-            "cmdline": Guest.command_line(address=self.network.address(number), rate=rate, tick=tick,
+            "cmdline": Guest.command_line(address=self.network.address(number), rate=rate,
                                           **options),
             "disks": devices,
             "vifs": [{"mac": f"52:54:00:00:00:{number:02x}", "bridge": self.network.bridge(host)}],
