@@ -345,7 +345,7 @@ def test_the_kinds_are_those_of_the_triggers_and_of_the_contract():
     schema = Contract().document["components"]["schemas"]["EventKind"]
     assert set(schema["enum"]) == listed | {"webhook.test"}
     sql = "".join(path.read_text() for path in (shell.ROOT / "db/migrations").glob("*.sql"))
-    told = set(re.findall(r"'\{?((?:migration|vm|host)\.[a-z_]+)\}?'", sql))
+    told = set(re.findall(r"'\{?((?:migration|vm|host|pool|evacuation)\.[a-z_]+)\}?'", sql))
     for noun, word in re.findall(r"EXECUTE FUNCTION (\w+)_event\('(\w+)'\)", sql):
         told.add(f"{noun}.{word}")
     assert told == listed

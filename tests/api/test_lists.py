@@ -30,7 +30,8 @@ def members(path):
 
 @pytest.fixture(scope="module")
 def world(module_coordinator, tmp_path_factory):
-    """Two pools, three hosts with two VMs each, mapping sets, webhooks, deliveries, tokens."""
+    """Two pools, three hosts with two VMs each, mapping sets, webhooks, deliveries, tokens,
+    migrations and evacuations that have ended."""
     coordinator = module_coordinator
     admin = coordinator.api(coordinator.make_token("admin", "admin"))
     for pool in ("A", "B", "C"):
@@ -56,6 +57,11 @@ def world(module_coordinator, tmp_path_factory):
         " gen_random_uuid(), gen_random_uuid(), 'm' || n, 1, a.pool_id, a.id, b.pool_id, b.id,"
         " '{}', '{\"disks\": []}', 'failed', 'admin', now(), n % 3 FROM host a, host b,"
         " generate_series(1, 7) AS n WHERE a.name = 'a1' AND b.name = 'b1'")
+    coordinator.query(
+        "INSERT INTO evacuation (id, state, pools, request, plan, created_by, ended_at)"
+        " SELECT gen_random_uuid(), 'cancelled', ARRAY[id], '{}', jsonb_build_object('makespan_s', 1,"
+        " 'bound_s', 1, 'gap', 0, 'bottleneck', 'none', 'problems', '[]'::jsonb), 'admin', now()"
+        " FROM pool, generate_series(1, 2)")
     return admin
 
 
