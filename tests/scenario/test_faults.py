@@ -6,6 +6,7 @@ import pytest
 
 from crosspool_test import shell
 from crosspool_test.cut import SilentCut, reset_connections
+from crosspool_test.marks import full
 
 RATE = 10 << 20  # a full disk of 32 MiB takes 3 s, and progress is told each second
 
@@ -55,10 +56,8 @@ VICTIMS = ["a1", "b1", "coordinator", "postgres"]
 
 
 def kills():
-    """Each victim in each phase. The short form kills an agent and a server in each phase, the
-    other two in the next."""
-    return [pytest.param(victim, phase,
-                         marks=[pytest.mark.full] if (v + p) % 2 else [])
+    """Each victim in each phase. The short form kills one in each phase, in turn."""
+    return [full(victim, phase) if (v - p) % len(VICTIMS) else (victim, phase)
             for v, victim in enumerate(VICTIMS) for p, phase in enumerate(PHASES)]
 
 
@@ -75,7 +74,7 @@ def test_a_killed_process(cluster, name, victim, phase):
     assert_whole(cluster, guest, migration)
 
 
-@pytest.mark.parametrize("victim", ["nbdkit", "qemu-storage-daemon"])
+@pytest.mark.parametrize("victim", [full("nbdkit"), "qemu-storage-daemon"])
 def test_a_killed_receiver(cluster, name, victim):
     guest, migration, _ = start_slow_move(cluster, name, "copying")
     cluster.wait_phase(migration, "copying")

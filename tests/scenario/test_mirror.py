@@ -5,6 +5,7 @@ import time
 import pytest
 
 from crosspool_test import shell
+from crosspool_test.marks import full
 from crosspool_test.mirror import MIB, DriveError, MirrorBench
 
 
@@ -16,8 +17,8 @@ def small_disk(tmp_path):
     shell.run("umount", "-l", tmp_path)
 
 
-@pytest.mark.parametrize("form, to", [("raw", "raw"), ("qcow2", "qcow2"), ("vhd", "vhd"),
-                                      ("raw", "qcow2"), ("qcow2", "raw"), ("raw", "vhd")])
+@pytest.mark.parametrize("form, to", [full("raw", "raw"), full("qcow2", "qcow2"), ("vhd", "vhd"),
+                                      ("raw", "qcow2"), ("qcow2", "raw"), full("raw", "vhd")])
 def test_destination_is_identical_after_drain_under_writes(form, to):
     with MirrorBench([(form, 128, to)], discards=3) as bench:
         bench.start()
@@ -70,7 +71,7 @@ def test_thin_disk_stays_thin():
         assert bench.destination_path().stat().st_blocks * 512 < 4 * MIB
 
 
-@pytest.mark.parametrize("form, to", [("raw", "raw"), ("qcow2", "raw"), ("vhd", "qcow2")])
+@pytest.mark.parametrize("form, to", [full("raw", "raw"), ("qcow2", "raw"), full("vhd", "qcow2")])
 def test_killed_receiver_is_resumed_without_sending_all_again(form, to):
     with MirrorBench([(form, 128, to)], bandwidth=15 * MIB, rate=200) as bench:
         bench.start()
@@ -90,7 +91,7 @@ def test_killed_receiver_is_resumed_without_sending_all_again(form, to):
         bench.resume_and_verify()
 
 
-@pytest.mark.parametrize("heals_late", [False, True])
+@pytest.mark.parametrize("heals_late", [full(False), True])
 def test_black_hole_lets_the_guest_go_on_and_is_resumed(heals_late):
     """With heals_late the old connections' bytes arrive after the new epoch has begun."""
     with MirrorBench([("raw", 128, "raw")], bandwidth=40 * MIB, stall_limit_ms=1000) as bench:
@@ -252,7 +253,7 @@ def test_destination_that_fills_up_under_the_mirror_is_said(small_disk):
         bench.verify()
 
 
-@pytest.mark.parametrize("form", ["raw", "qcow2"])
+@pytest.mark.parametrize("form", [full("raw"), "qcow2"])
 def test_restarted_source_goes_on_where_it_was(form):
     # what the last flushes, one in 2 s, had not reached is copied again
     with MirrorBench([(form, 128, "raw")], bandwidth=5 * MIB, rate=50) as bench:
@@ -271,7 +272,7 @@ def test_restarted_source_goes_on_where_it_was(form):
         bench.resume_and_verify()
 
 
-@pytest.mark.parametrize("ends", ["run", "abort"])
+@pytest.mark.parametrize("ends", ["run", full("abort")])
 def test_guest_stopped_by_a_source_that_died_is_continued(ends):
     with MirrorBench([("qcow2", 64, "raw")]) as bench:
         bench.start()
@@ -291,7 +292,7 @@ def test_guest_stopped_by_a_source_that_died_is_continued(ends):
             bench.verify()
 
 
-@pytest.mark.parametrize("point", ["transfer.mirror-started", "transfer.bitmap-read"])
+@pytest.mark.parametrize("point", ["transfer.mirror-started", full("transfer.bitmap-read")])
 def test_source_killed_while_it_resumes_loses_no_write(point):
     with MirrorBench([("raw", 128, "raw")], bandwidth=40 * MIB, rate=200) as bench:
         bench.start()

@@ -5,10 +5,11 @@ import time
 import pytest
 
 from crosspool_test import images, shell
+from crosspool_test.marks import full
 
 FORMATS = ["raw", "qcow2", "vhd"]
 IS_FULL = os.environ.get("CROSSPOOL_FULL") == "1"
-ROUNDS = int(os.environ.get("CROSSPOOL_ROUNDS", "20" if IS_FULL else "4"))
+ROUNDS = int(os.environ.get("CROSSPOOL_ROUNDS", "20" if IS_FULL else "2"))
 
 
 def sources_of(cluster, name, pool):
@@ -53,7 +54,7 @@ def move_and_compare(cluster, guest, source, destination, formats=None):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("iothread", [False, True], ids=["main-loop", "iothread"])
+@pytest.mark.parametrize("iothread", [full(False), True], ids=["main-loop", "iothread"])
 def test_nine_format_pairs_are_identical_at_the_pause(cluster, name, iothread):
     guest = cluster.boot("a1", name, [(f, 48) for f in FORMATS], iothread=iothread, rate=0)
     guest.discards(True)

@@ -15,6 +15,7 @@ import pytest
 
 from crosspool_test import guest as guests
 from crosspool_test.guest import Guest
+from crosspool_test.marks import full
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DRIVE = pathlib.Path(os.environ.get("CROSSPOOL_BUILD", ROOT / "build/debug")) / "tests/tools/qemu-drive"
@@ -99,7 +100,8 @@ def bench():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("forms", [("raw", "qcow2"), ("vhd", "raw")], ids="+".join)
+@pytest.mark.parametrize("forms", [full(("raw", "qcow2")), ("vhd", "raw")],
+                         ids="+".join)
 def test_moves_in_a_row_under_writes_lose_nothing(bench, forms):
     for form in forms:
         bench.add_disk(form, 48)
@@ -165,7 +167,7 @@ def test_a_killed_saver_is_undone_by_resume(bench):
     guest.close()
 
 
-@pytest.mark.parametrize("size", [0, 24, 40, 100000, 5000000])
+@pytest.mark.parametrize("size", [0, full(24), 40, full(100000), 5000000])
 def test_a_stream_cut_short_leaves_nothing_at_the_destination(bench, size):
     bench.add_disk("raw", 32)
     bench.boot().close()

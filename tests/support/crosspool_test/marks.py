@@ -6,6 +6,11 @@ import os
 import pytest
 
 
+def full(*values):
+    """A parameter of the long form."""
+    return pytest.param(*values, marks=pytest.mark.full)
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "long: begins before the others")
     config.addinivalue_line("markers", "full: only with CROSSPOOL_FULL=1")
