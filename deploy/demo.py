@@ -10,6 +10,7 @@ import time
 
 from crosspool_test.migrations import ENDED
 
+EVACUATION_ENDED = ("succeeded", "succeeded-with-exceptions", "failed", "cancelled")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FAULTS = (AssertionError, RuntimeError, OSError, subprocess.SubprocessError)
 
@@ -48,10 +49,10 @@ def follow(cluster, moves):
         time.sleep(0.5)
 
 
-def boot(stage):
-    """{name: guest} of all that the stage has."""
+def boot(stage, described):
+    """{name: guest} of descriptions (name, host, disks)."""
     guests = {}
-    for name, host, disks in stage.GUESTS:
+    for name, host, disks in described:
         started = time.monotonic()
         guests[name] = stage.boot(name, host, disks)
         say(f"== guest {name} writes to {len(disks)} disk(s) at {host} "
@@ -76,12 +77,22 @@ def prove(cluster, guest, migration, destination):
     return result
 
 
-def run(stage):
-    say(f"== {stage.TITLE}")
-    stage.up()
+def is_proved(result, destination):
+    return (result["state"] == "succeeded" and result["data"] == "verified" and
+            result["runs_at"] == [destination])
+
+
+def count_leftovers(cluster, seconds):
+    cluster.wait_no_leftovers()
+    leftovers = len(cluster.leftovers())
+    say(f"   leftovers: {leftovers or 'none'}; {seconds:.1f} s in all")
+    return leftovers
+
+
+def move(stage):
+    """Each guest by a call of its own."""
     cluster, destination = stage.cluster, stage.DESTINATION
-    say(f"   {cluster.api.url}, token {cluster.api.token}")
-    guests = boot(stage)
+    guests = boot(stage, stage.GUESTS)
     time.sleep(2)
     started = time.monotonic()
     moves = [cluster.migrate(name, host, destination) for name, host, _ in stage.GUESTS]
@@ -89,14 +100,65 @@ def run(stage):
     ended = follow(cluster, moves)
     seconds = time.monotonic() - started
     results = [prove(cluster, guests[m["name"]], m, destination) for m in ended]
-    cluster.wait_no_leftovers()
-    leftovers = cluster.leftovers()
-    say(f"   leftovers: {len(leftovers) or 'none'}; {seconds:.1f} s in all")
-    is_good = not leftovers and all(
-        r["state"] == "succeeded" and r["data"] == "verified" and r["runs_at"] == [destination]
-        for r in results)
-    return {"ok": is_good, "hypervisor": stage.HYPERVISOR, "seconds": round(seconds, 1),
-            "guests": results, "leftovers": len(leftovers)}
+    leftovers = count_leftovers(cluster, seconds)
+    return {"ok": leftovers == 0 and all(is_proved(r, destination) for r in results),
+            "hypervisor": stage.HYPERVISOR, "seconds": round(seconds, 1), "guests": results,
+            "leftovers": leftovers}
+
+
+def follow_evacuation(cluster, evacuation):
+    """Prints what becomes of it until it has ended; returns it."""
+    shown = None
+    while True:
+        now = cluster.api.get(f"/v1/evacuations/{evacuation}")
+        line = "  ".join(f"{vm['name']} {vm['state']}" for vm in sorted(
+            now["vms"], key=lambda vm: vm["name"]))
+        if shown != line:
+            shown = line
+            say(f"   {line}")
+        if now["state"] in EVACUATION_ENDED:
+            return now
+        time.sleep(0.5)
+
+
+def evacuate(stage):
+    """A whole pool by one call: asked first, then done."""
+    cluster = stage.cluster
+    guests = boot(stage, stage.EVACUATED)
+    request = {"pools": ["A"], "destination_pools": ["B"],
+               "mapping": cluster.pool_mapping("A", "B")}
+    asked = cluster.api.post("/v1/evacuations?dry_run=true", request)
+    say(f"== can pool A be emptied into B? {asked['counts']['waiting']} guests, "
+        f"{asked['plan']['makespan_s']:.1f} s by plan, at least {asked['plan']['bound_s']:.1f} s "
+        f"({asked['plan']['bottleneck']})")
+    started = time.monotonic()
+    made = cluster.api.post("/v1/evacuations", request, expect=202)["id"]
+    for vm in cluster.api.get(f"/v1/evacuations/{made}")["vms"]:
+        cluster.expect(guests[vm["name"]], vm["destination"]["host_name"])
+    say("== emptying it: POST /v1/evacuations")
+    ended = follow_evacuation(cluster, made)
+    seconds = time.monotonic() - started
+    homes = {vm["name"]: vm["destination"]["host_name"] for vm in ended["vms"]}
+    results = [prove(cluster, guests[vm["name"]], cluster.migration(vm["migration"]),
+                     homes[vm["name"]]) for vm in ended["vms"] if vm["migration"]]
+    leftovers = count_leftovers(cluster, seconds)
+    is_good = (ended["state"] == "succeeded" and not ended["remaining"] and leftovers == 0 and
+               len(results) == len(guests) and
+               all(is_proved(r, homes[r["guest"]]) for r in results))
+    return {"ok": is_good, "state": ended["state"], "seconds": round(seconds, 1),
+            "planned_s": round(asked["plan"]["makespan_s"], 1), "guests": results,
+            "leftovers": leftovers}
+
+
+def run(stage):
+    say(f"== {stage.TITLE}")
+    stage.up()
+    say(f"   {stage.cluster.api.url}, token {stage.cluster.api.token}")
+    result = move(stage)
+    if stage.EVACUATED and result["ok"]:
+        result["evacuation"] = evacuate(stage)
+        result["ok"] = result["evacuation"]["ok"]
+    return result
 
 
 def put_out(stage, error):

@@ -7,27 +7,31 @@ from crosspool_test.network import Network
 
 DIRECTORY = pathlib.Path("/var/tmp/crosspool-demo")
 TAG = "cpd"  # of the bridges
-LAYOUT = {"A": ["a1", "a2"], "B": ["b1"]}
+LAYOUT = {"A": ["a1", "a2", "a3"], "B": ["b1", "b2", "b3"]}
+LIGHT = {"writers": 1, "rate": 20}  # all guests of an evacuation share this machine with their moves
 
 
 class Stage:
     HYPERVISOR = "qemu"
-    TITLE = "PostgreSQL, coordinator, agents of pools A (a1, a2) and B (b1)"
+    TITLE = "PostgreSQL, coordinator, agents of pools A (a1, a2, a3) and B (b1, b2, b3)"
     DESTINATION = "b1"
     GUESTS = [("web", "a1", [("raw", 128), ("qcow2", 128)]), ("mail", "a2", [("raw", 192)])]
+    EVACUATED = [(f"vm{number}", host, [("raw", 32), ("qcow2", 32)])
+                 for number, host in enumerate(2 * LAYOUT["A"], 1)]
 
     def __init__(self):
         """What a demo that was killed left behind goes first."""
         clear(DIRECTORY, Network(TAG, [host for pool in LAYOUT.values() for host in pool]))
         shutil.rmtree(DIRECTORY, ignore_errors=True)
         DIRECTORY.mkdir(parents=True)
-        self.cluster = Cluster(LAYOUT, tag=TAG, directory=DIRECTORY)
+        self.cluster = Cluster(LAYOUT, tag=TAG, directory=DIRECTORY, alike=True)
 
     def up(self):
         self.cluster.up()
 
     def boot(self, name, host, disks):
-        return self.cluster.boot(host, name, disks)
+        light = LIGHT if (name, host, disks) in self.EVACUATED else {}
+        return self.cluster.boot(host, name, disks, **light)
 
     def last_words(self):
         daemons = [("coordinator", self.cluster.coordinator), *self.cluster.agents.items()]

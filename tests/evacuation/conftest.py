@@ -6,31 +6,10 @@ import pytest
 from crosspool_test.cluster import Cluster
 
 
-class Site(Cluster):
-    """SRs have one name in each pool, so that one map does for every host."""
-
-    def _add_agent(self, pool, host, number):
-        super()._add_agent(pool, host, number)
-        agent = self.agents[host]
-        agent.kill()
-        agent.sr_name = self.sr_name(pool)
-        agent.configuration["srs"][0]["name"] = agent.sr_name
-        agent.write_configuration()
-        agent.start()
-
-    @staticmethod
-    def sr_name(pool):
-        return f"local-{pool.lower()}"
-
-    def pool_mapping(self, source, destination):
-        return {"networks": {self.network_name(source): self.network_name(destination)},
-                "srs": {self.sr_name(source): self.sr_name(destination)}}
-
-
 @pytest.fixture(scope="session")
 def site():
-    cluster = Site({"A": ["a1", "a2", "a3"], "B": ["b1", "b2", "b3"]}, tag="cpe",
-                   coordinator_options={"host_lost_after_s": 15})
+    cluster = Cluster({"A": ["a1", "a2", "a3"], "B": ["b1", "b2", "b3"]}, tag="cpe", alike=True,
+                      coordinator_options={"host_lost_after_s": 15})
     try:
         yield cluster.up()
     finally:

@@ -28,8 +28,7 @@ def wait_counts(site, evacuation, what, reached, timeout=120):
 def expect(site, guests, evacuation):
     """The guests may appear at their destinations from now on."""
     for name, host in places(show(site, evacuation)).items():
-        guest = guests[name]
-        guest.expect_at(site.agents[host].run_directory / "domains" / guest.domain)
+        site.expect(guests[name], host)
 
 
 def progress(site):

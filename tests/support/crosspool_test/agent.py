@@ -12,11 +12,11 @@ PROGRAM = shell.BUILD / "agent" / "crosspool-agent"
 
 class Agent(Daemon):
     def __init__(self, name, directory, address, port, coordinators, bridge, network,
-                 hypervisor_options=None, memory_bytes=4 << 30):
+                 sr_name=None, hypervisor_options=None, memory_bytes=4 << 30):
         self.name = name
         self.directory = pathlib.Path(directory)
         super().__init__(f"agent {name}", self.directory, "agent.log")
-        self.sr_name = f"local-{name}"
+        self.sr_name = sr_name or f"local-{name}"
         self.sr = self.directory / "sr"
         self.run_directory = self.directory / "run"
         self.host = None

@@ -40,10 +40,12 @@ def clear(directory, network, domains=()):
 
 
 class Cluster(Migrations):
-    """layout: {"A": ["a1", "a2"], "B": ["b1"]}. Names of hosts are at most 3 characters."""
+    """layout: {"A": ["a1", "a2"], "B": ["b1"]}. Names of hosts are at most 3 characters. alike: the
+    hosts of a pool have SRs of one name, so that one mapping does for all of them."""
 
-    def __init__(self, layout, tag="cpt", directory=None, coordinator_options=None):
+    def __init__(self, layout, tag="cpt", directory=None, coordinator_options=None, alike=False):
         self.layout = layout
+        self.is_alike = alike
         self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix=f"{tag}-"))
         self.is_temporary = directory is None
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -78,7 +80,8 @@ class Cluster(Migrations):
     def _add_agent(self, pool, host, number):
         agent = Agent(host, self.directory / host, f"127.0.1.{number + 1}",
                       self.coordinator.free_port(), [self.coordinator.endpoint()],
-                      self.network.bridge(host), self.network_name(pool))
+                      self.network.bridge(host), self.network_name(pool),
+                      self.sr_name(pool) if self.is_alike else None)
         answer = self.api.post("/v1/enrolments", {"pool": pool, "name": host})
         agent.host = answer["host"]
         agent.enrol(answer["token"])
@@ -88,6 +91,11 @@ class Cluster(Migrations):
     @staticmethod
     def network_name(pool):
         return f"lan-{pool.lower()}"
+
+    @staticmethod
+    def sr_name(pool):
+        """With `alike`."""
+        return f"local-{pool.lower()}"
 
     def wait_ready(self, timeout=60):
         """Until the coordinator answers and has its database."""
@@ -215,6 +223,10 @@ class Cluster(Migrations):
     def pool_of(self, host):
         return next(pool for pool, hosts in self.layout.items() if host in hosts)
 
+    def expect(self, guest, host):
+        """The guest may appear at another host from now on."""
+        guest.expect_at(self.agents[host].run_directory / "domains" / guest.domain)
+
     def follow(self, guest, host):
         """The guest runs at another host now."""
         guest.move_to(self.agents[host].run_directory / "domains" / guest.domain)
@@ -226,11 +238,16 @@ class Cluster(Migrations):
                              self.network_name(self.pool_of(destination))},
                 "srs": {self.agents[source].sr_name: self.agents[destination].sr_name}}
 
+    def pool_mapping(self, source, destination):
+        """Networks and SRs of a pool to those of another one, with `alike`."""
+        return {"networks": {self.network_name(source): self.network_name(destination)},
+                "srs": {self.sr_name(source): self.sr_name(destination)}}
+
     def migrate(self, name, source, destination, **more):
         """Starts a migration; returns its id."""
         for guest in self.guests.values():
             if guest.name == name:
-                guest.expect_at(self.agents[destination].run_directory / "domains" / guest.domain)
+                self.expect(guest, destination)
         return super().migrate(name, source, destination, **more)
 
     def homes(self, guest):
