@@ -15,6 +15,7 @@ enum {
     HEADER_LIMIT = 16 << 10,    /* request line and headers */
     IDLE_MS = 60000,            /* libmicrohttpd's own limit of silence, IDLE_TIMEOUT_S */
     DISCARD_FACTOR = 4,         /* a refused body is read so far, then the connection is closed */
+    DISCARD_LEAST = 4 << 20,    /* but so much of one whose limit is low, which costs no memory */
 };
 
 const char *http_header(const struct http_exchange *exchange, const char *name)
@@ -105,6 +106,12 @@ static size_t body_limit(const struct http_exchange *exchange)
     return is_open ? OPEN_BODY_LIMIT : exchange->listener->body_limit;
 }
 
+static size_t discard_limit(const struct http_exchange *exchange)
+{
+    size_t limit = DISCARD_FACTOR * body_limit(exchange);
+    return limit > DISCARD_LEAST ? limit : DISCARD_LEAST;
+}
+
 static uint64_t announced_bytes(const struct http_exchange *exchange)
 {
     const char *length = http_header(exchange, MHD_HTTP_HEADER_CONTENT_LENGTH);
@@ -116,7 +123,7 @@ static uint64_t announced_bytes(const struct http_exchange *exchange)
 static bool is_answered_before_body(const struct http_exchange *exchange)
 {
     const char *expect = http_header(exchange, MHD_HTTP_HEADER_EXPECT);
-    return expect || announced_bytes(exchange) > DISCARD_FACTOR * body_limit(exchange);
+    return expect || announced_bytes(exchange) > discard_limit(exchange);
 }
 
 static void refuse_size(struct http_exchange *exchange)
@@ -318,7 +325,7 @@ static enum MHD_Result begin(const struct http_listener *listener,
 static enum MHD_Result receive(struct http_exchange *exchange, const char *data, size_t *size)
 {
     exchange->received += *size;
-    if (exchange->received > DISCARD_FACTOR * body_limit(exchange))
+    if (exchange->received > discard_limit(exchange))
         return MHD_NO;
     struct error err;
     if (!exchange->answer.status && !buffer_append(&exchange->body, data, *size, &err))

@@ -16,7 +16,7 @@ static const char sql_fan_out[] =
     " AND (w.kinds = '{}' OR e.kind = ANY (w.kinds))"
     " AND (w.pool_id IS NULL OR CASE WHEN e.resource = 'evacuations'"
     "  THEN e.pools <@ ARRAY[w.pool_id] ELSE w.pool_id = ANY (e.pools) END)"
-    " WHERE e.sequence > $1 ORDER BY e.sequence, w.id";
+    " WHERE e.sequence > $1 ORDER BY e.sequence, w.id FOR KEY SHARE OF w";
 
 bool webhook_delivery_fan_out(struct db *db, int64_t after, struct error *err)
 {
@@ -46,7 +46,7 @@ static const char sql_test[] =
     " SELECT w.id, 'webhook.test', json_build_object('sequence', NULL, 'kind', 'webhook.test',"
     " 'resource', 'webhooks', 'id', w.id, 'pools', '{}'::uuid[], 'at', clock_timestamp(),"
     " 'body', json_build_object('name', w.name))::text"
-    " FROM webhook w WHERE w.id = $1 AND w.is_enabled RETURNING " SHOWN("d");
+    " FROM webhook w WHERE w.id = $1 AND w.is_enabled FOR KEY SHARE RETURNING " SHOWN("d");
 
 bool webhook_delivery_test(struct db *db, const char *webhook, char **text, struct error *err)
 {
