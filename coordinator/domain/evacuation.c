@@ -48,6 +48,8 @@ const struct json_field evacuation_request_fields[] = {
     JSON_CHARS("deadline", evacuation_request, deadline, 0, false),
     JSON_ENUM("on_failure", evacuation_request, on_failure, evacuation_on_failure_names, false),
     JSON_INT("at_once", evacuation_request, at_once, 0, LIMIT_EVACUATION_VMS, false),
+    JSON_INT("switchovers_at_once", evacuation_request, switchovers_at_once, 0,
+             LIMIT_EVACUATION_VMS, false),
     JSON_INT("retries", evacuation_request, retries, 0, EVACUATION_RETRIES_MOST, false),
     JSON_INT("patience_s", evacuation_request, patience_s, 0, 86400, false),
     JSON_BOOL("may_suspend", evacuation_request, may_suspend, false),

@@ -51,6 +51,8 @@ struct evacuation_request {
     char mapping_set[LIMIT_NAME + 1];
     char deadline[41]; /* RFC 3339; "" = none */
     enum evacuation_on_failure on_failure;
+    /* Of the moves under way; 0 = each as soon as its disks are mirrored. */
+    int switchovers_at_once;
     int at_once;      /* moves at once; 0 = as many as the hosts take */
     int retries;      /* of each VM, whether the failure passes or not: another host may do */
     int patience_s;   /* a VM that no plan has room for fails after that */

@@ -26,6 +26,7 @@ struct run {
     const char *id;
     int host_lost_after_s;
     bool is_locked, is_running, cancels;
+    int switchovers_at_once;
 };
 
 /* ---- a new plan for the rest ---- */
@@ -196,6 +197,7 @@ static bool settle_locked(struct db *db, struct evacuation_row *row, struct run 
         return false;
     run->is_running = row->state == EVACUATION_RUNNING;
     run->cancels = row->state == EVACUATION_CANCELLING || row->state == EVACUATION_ROLLING_BACK;
+    run->switchovers_at_once = row->request.switchovers_at_once;
     if (counts.waiting == 0 && counts.moving == 0)
         return end(db, row, run, &counts, err);
     return !is_plan_due(row, &counts) || replan(db, row, run, err);
@@ -290,7 +292,9 @@ static bool start_locked(struct db *db, const struct evacuation_row *row,
         .mode =
             strcmp(strategy, migration_mode_names[MODE_SUSPEND]) == 0 ? MODE_SUSPEND : MODE_LIVE,
         .policy = {.priority = (int)db_value_int(work->rows, 0, "priority"),
-                   .stall_timeout_s = POLICY_STALL_TIMEOUT_S},
+                   .stall_timeout_s = POLICY_STALL_TIMEOUT_S,
+                   .switchover.when =
+                       row->request.switchovers_at_once ? SWITCHOVER_MANUAL : SWITCHOVER_AUTOMATIC},
         .stall_limit_ms = STALL_LIMIT_MS,
         .parallel_disks = 1,
         .created_by = row->created_by,
@@ -341,6 +345,35 @@ static bool start_due(struct db *db, struct run *run, struct error *err)
     return true;
 }
 
+/* Under the lock, so that two coordinators do not let go more than one of them would. */
+static bool let_switch_locked(struct db *db, void *context, struct error *err)
+{
+    const struct run *run = context;
+    auto_db_rows struct db_rows *rows = NULL;
+    auto_evacuation_row struct evacuation_row row = {0};
+    bool is_locked = false;
+    if (!evacuation_store_try_lock(db, run->id, &row, &is_locked, err))
+        return false;
+    if (!is_locked)
+        return true;
+    if (!evacuation_store_to_switch(db, run->id, run->switchovers_at_once, &rows, err))
+        return false;
+    for (int i = 0; i < db_count(rows); i++) {
+        auto_migration_row struct migration_row move = {0};
+        if (!migration_store_lock(db, db_value(rows, i, "id"), &move, err))
+            return false;
+        if (move.state == MIGRATION_READY &&
+            !transition_apply(db, &move, EVENT_SWITCH_OVER, NULL, err))
+            return false;
+    }
+    return true;
+}
+
+static bool let_switch(struct db *db, struct run *run, struct error *err)
+{
+    return !run->switchovers_at_once || transaction_run(db, let_switch_locked, run, err);
+}
+
 static bool cancel_moves(struct db *db, const struct run *run, struct error *err)
 {
     auto_db_rows struct db_rows *rows = NULL;
@@ -362,7 +395,7 @@ static bool run_one(struct db *db, struct run *run, struct error *err)
         return true;
     if (run->cancels)
         return cancel_moves(db, run, err);
-    return !run->is_running || start_due(db, run, err);
+    return let_switch(db, run, err) && (!run->is_running || start_due(db, run, err));
 }
 
 bool evacuation_run(struct db *db, int host_lost_after_s, struct error *err)

@@ -246,6 +246,22 @@ bool evacuation_store_to_cancel(struct db *db, const char *id, struct db_rows **
     return db_query(db, sql_to_cancel, DB_PARAMS(id), rows, err);
 }
 
+/* One that was let go counts until its handoff is over, even while its mirror is made anew. */
+static const char sql_to_switch[] =
+    "WITH moving AS (SELECT m.* FROM evacuation_vm e JOIN migration m ON m.id = e.migration_id"
+    "  WHERE e.evacuation_id = $1 AND e.state = 'moving')"
+    " SELECT id FROM moving WHERE state = 'ready' AND is_switchover_held"
+    " AND NOT is_cancel_requested ORDER BY priority DESC, sequence"
+    " LIMIT greatest(0, $2::bigint - (SELECT count(*) FROM moving WHERE is_switchover_requested"
+    "  AND state IN ('preparing', 'transferring', 'ready', 'handing_off')))";
+
+bool evacuation_store_to_switch(struct db *db, const char *id, int most, struct db_rows **rows,
+                                struct error *err)
+{
+    struct db_text limit = db_int(most);
+    return db_query(db, sql_to_switch, DB_PARAMS(id, limit.text), rows, err);
+}
+
 static const char sql_vms[] =
     "SELECT e.vm_id, e.current_vm_id, e.destination_host_id AS host_id,"
     " e.state IN ('waiting', 'moving') AS is_open,"

@@ -108,6 +108,10 @@ class Site:
         migration, source, to = self.wait_migration(evacuation, name)
         self.hosts[to].done(self.step(to, "prepare", migration))
         self.hosts[source].done(self.step(source, "transfer", migration))
+        self.finish_handoff(name, migration, source, to)
+        return source, to
+
+    def finish_handoff(self, name, migration, source, to):
         handoff = self.step(source, "handoff", migration)
         receive = self.step(to, "receive", migration)
         self.hosts[source].done(handoff, verdict="owned", pause_us=1000)
@@ -121,7 +125,6 @@ class Site:
         self.hosts[to].report()
         self.hosts[source].done(self.step(source, "clean-source", migration))
         self.hosts[to].done(self.step(to, "clean-destination", migration))
-        return source, to
 
     def fail(self, evacuation, name, code="no-space"):
         """The destination refuses to prepare; the migration is aborted to its end."""
@@ -230,6 +233,7 @@ def test_where_nothing_can_move_nothing_is_made(site):
     ({"mapping": {"disks": {"vda": {"sr": "x"}}}}, 400, "/mapping"),
     ({"mapping": {"what": {}}}, 400, "/mapping"), ({"mapping_set": "none"}, 404, "none"),
     ({"on_failure": "panic"}, 400, "/on_failure"), ({"at_once": -1}, 400, "/at_once"),
+    ({"switchovers_at_once": 2001}, 400, "/switchovers_at_once"),
     ({"patience": 1}, 400, "patience"),
 ])
 def test_bad_requests_name_the_place(site, change, status, where):
@@ -339,6 +343,33 @@ def test_no_more_than_were_asked_for_at_once(site):
         shown = site.show(evacuation)
         assert shown["counts"]["moving"] == 1
         site.carry(evacuation, next(vm["name"] for vm in shown["vms"] if vm["state"] == "moving"))
+    site.wait_state(evacuation, "succeeded")
+
+
+def test_copies_run_side_by_side_and_switch_over_one_by_one(site):
+    evacuation = site.begin(switchovers_at_once=1)
+    moves = {}
+    for name in ("g1", "g2", "g3"):
+        migration, source, to = moves[name] = site.wait_migration(evacuation, name)
+        site.hosts[to].done(site.step(to, "prepare", migration))
+        site.hosts[source].done(site.step(source, "transfer", migration))
+
+    def state(name):
+        return site.api.get(f"/v1/migrations/{moves[name][0]}")["state"]
+    left = set(moves)
+    while left:
+        def let_go():
+            site.beat()
+            shown = {name: site.api.get(f"/v1/migrations/{moves[name][0]}") for name in left}
+            return [name for name, one in shown.items() if one["switchover"]["is_requested"]]
+        first, = shell.wait_for("one that may switch over", let_go, 20)
+        time.sleep(2.5)
+        assert let_go() == [first]
+        assert {state(name) for name in left} == {"ready"}
+        migration, source, to = moves[first]
+        site.hosts[source].done(site.step(source, "transfer", migration))
+        site.finish_handoff(first, *moves[first])
+        left.remove(first)
     site.wait_state(evacuation, "succeeded")
 
 
