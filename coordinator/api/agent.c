@@ -10,6 +10,7 @@
 #include "coordinator/store/inventory_store.h"
 #include "coordinator/store/step_store.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { PARK_LONGEST_MS = 25000 };
@@ -59,6 +60,19 @@ static int park_ms(const struct api_context *api)
     return third_ms < PARK_LONGEST_MS ? third_ms : PARK_LONGEST_MS;
 }
 
+static bool check_ids(struct http_request *request, const char *member,
+                      const struct json_array *ids, struct error *err)
+{
+    char pointer[40];
+    for (size_t i = 0; i < ids->count; i++) {
+        snprintf(pointer, sizeof pointer, "/%s/%zu", member, i);
+        if (!uuid_is_valid(((char *const *)ids->items)[i]))
+            return field_wrong(&request->errors, pointer, "is no UUID", "a UUID in lower case",
+                               err);
+    }
+    return true;
+}
+
 bool api_agent_poll(void *context, struct http_request *request, bool is_last_call,
                     struct http_answer *answer, struct error *err)
 {
@@ -67,7 +81,9 @@ bool api_agent_poll(void *context, struct http_request *request, bool is_last_ca
     struct agent_poll_answer found = {0};
     if (!http_body(request, agent_poll_fields, &poll, err))
         return false;
-    bool is_done = inventory_store_seen(request->db, request->host, err) &&
+    bool is_done = check_ids(request, "known", &poll.known, err) &&
+                   check_ids(request, "cancelling", &poll.cancelling, err) &&
+                   inventory_store_seen(request->db, request->host, err) &&
                    step_store_poll(request->db, request->host, &poll, &found, err);
     json_release(agent_poll_fields, &poll);
     if (!is_done)

@@ -260,7 +260,7 @@ def test_a_change_whose_answer_cannot_be_kept_is_not_made(coordinator, admin):
         END $$;
         CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON idempotency
         FOR EACH ROW EXECUTE FUNCTION refuse()""")
-    assert post(admin, "/v1/pools", {"name": "A"}).status >= 500
+    problem(post(admin, "/v1/pools", {"name": "A"}), 507, "no-space")
     assert pools(coordinator) == []
 
 
