@@ -12,6 +12,7 @@ DOM0 = ["xen-utils-4.17", "xenstore-utils", "libxenmisc4.17", "qemu-system-xen",
         "libssl3", "libxxhash0", "iproute2", "bridge-utils", "iputils-ping", "kmod", "procps",
         "psmisc", "udev", "openssh-server", "e2fsprogs", "lvm2", "nfs-kernel-server",
         "nfs-common", "open-iscsi", "tgt", "busybox-static",
+        "socat",  # for the stream of xl migrate, which Crosspool is measured against
         # for guests of another toolstack
         "libvirt-daemon", "libvirt-daemon-driver-xen", "libvirt-clients"]
 HYPERVISOR = "xen-hypervisor-4.17-amd64"

@@ -258,8 +258,8 @@ def test_what_is_not_retained_is_410_and_names_the_oldest(coordinator, admin, li
     ("resource=vm", "resource"), ("id=1", "id"), ("limit=1", "limit"), ("x=1", "x"),
     ("after=99999999999999999999", "after"),
 ])
-def test_a_wrong_parameter_is_named(admin, query, what):
-    answer = admin.request("GET", f"/v1/events?{query}")
+def test_a_wrong_parameter_is_named(module_admin, query, what):
+    answer = module_admin.request("GET", f"/v1/events?{query}")
     assert what in problem(answer, 400, "invalid")["detail"]
 
 

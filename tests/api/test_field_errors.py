@@ -39,11 +39,11 @@ def test_a_body_is_told_all_that_is_wrong_with_it(admin):
     ({"disks": []}, {"/mapping/disks"}),
     ({"srs": {"a/b": "x" * 129}}, {"/mapping/srs/a~1b"}),
 ])
-def test_the_pointer_goes_into_a_map(admin, mapping, wanted):
+def test_the_pointer_goes_into_a_map(module_admin, mapping, wanted):
     body = {"name": "a-to-b", "mapping": mapping}
-    assert pointers(admin.request("POST", "/v1/mapping-sets", body)) == wanted
+    assert pointers(module_admin.request("POST", "/v1/mapping-sets", body)) == wanted
     move = {"vm": "g1", "destination": {"pool": "B"}, "mapping": mapping}
-    assert pointers(admin.request("POST", "/v1/migrations", move)) == wanted
+    assert pointers(module_admin.request("POST", "/v1/migrations", move)) == wanted
 
 
 @pytest.mark.parametrize("path, body, wanted", [
@@ -70,8 +70,8 @@ def test_the_pointer_goes_into_a_map(admin, mapping, wanted):
                         "switchover": {"not_after": "2020-01-31T00:00:00Z"}},
      "/switchover/not_after"),
 ])
-def test_what_the_decoder_does_not_know_has_a_pointer_too(admin, path, body, wanted):
-    assert pointers(admin.request("POST", path, body)) == {wanted}
+def test_what_the_decoder_does_not_know_has_a_pointer_too(module_admin, path, body, wanted):
+    assert pointers(module_admin.request("POST", path, body)) == {wanted}
 
 
 def test_no_value_of_a_member_is_repeated(admin):

@@ -104,10 +104,10 @@ def test_a_request_id_is_kept_when_it_is_plain(admin, coordinator):
     (b'{"name": "0e3a6f6a-3f53-4d7c-8a50-5a3b1f1b0001"}', "UUID"),
     (b'{"name": "\xff"}', "byte 0xff"),
 ])
-def test_a_malformed_body_is_400_and_says_where(admin, coordinator, body, where):
-    answer = admin.request("POST", "/v1/pools", body)
+def test_a_malformed_body_is_400_and_says_where(module_admin, module_coordinator, body, where):
+    answer = module_admin.request("POST", "/v1/pools", body)
     assert where.lower() in problem(answer, 400, "invalid")["detail"].lower()
-    assert coordinator.query("SELECT count(*) FROM pool") == [["0"]]
+    assert module_coordinator.query("SELECT count(*) FROM pool") == [["0"]]
 
 
 @pytest.mark.parametrize("path", ["/v1/pools/A%00B", "/v1/pools/A%00", "/v1/pools/A%00/cpu"])
@@ -123,8 +123,8 @@ def test_a_nul_does_not_end_a_path(admin, path):
     ("limt=1", "limt"), ("limit=0", "limit"), ("limit=501", "limit"), ("limit=x", "limit"),
     ("limit=1&limit=2", "limit"), ("limit", "limit"), ("cursor=1", "cursor"),
 ])
-def test_a_wrong_query_parameter_is_named(admin, query, what):
-    answer = admin.request("GET", f"/v1/pools?{query}")
+def test_a_wrong_query_parameter_is_named(module_admin, query, what):
+    answer = module_admin.request("GET", f"/v1/pools?{query}")
     assert what in problem(answer, 400, "invalid")["detail"]
 
 

@@ -197,6 +197,6 @@ def test_a_check_and_a_refusal_fit_the_contract(admin, coordinator, host):
 
 @pytest.mark.parametrize("path", sorted(path for method, path in ROUTES
                                         if method == "GET" and "{id}" in path))
-def test_what_does_not_exist_is_404_by_the_contract(admin, path):
+def test_what_does_not_exist_is_404_by_the_contract(module_admin, path):
     for name in ("no-such", "11111111-2222-4333-8444-555555555555"):
-        assert check("GET", path, admin.request("GET", path.replace("{id}", name))).status == 404
+        assert check("GET", path, module_admin.request("GET", path.replace("{id}", name))).status == 404

@@ -8,6 +8,7 @@ from crosspool_test import shell
 from crosspool_test.contract import Contract
 from crosspool_test.coordinator import Coordinator
 from crosspool_test.events import Receiver
+from crosspool_test.marks import full
 
 from test_http import problem
 
@@ -154,7 +155,7 @@ def test_redirects_are_not_followed(coordinator, admin, receive):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("point", ["webhook.send", "webhook.sent"])
+@pytest.mark.parametrize("point", ["webhook.send", full("webhook.sent")])
 def test_a_coordinator_killed_in_a_delivery_delivers_at_least_once(coordinator, admin, receive,
                                                                    point):
     receiver = receive()
@@ -211,11 +212,11 @@ def test_a_webhook_is_shown_changed_and_removed(coordinator, admin, receive):
     ({"secret": "with spaces in it and long"}, "/secret"), ({"kinds": ["vm.stat"]}, "/kinds/0"),
     ({"resource": "vm"}, "/resource"), ({"more": 1}, "/more"), ({"name": "a b"}, "name"),
 ])
-def test_a_wrong_webhook_is_refused_and_says_where(coordinator, admin, change, where):
-    answer = admin.request("POST", "/v1/webhooks",
+def test_a_wrong_webhook_is_refused_and_says_where(module_admin, change, where):
+    answer = module_admin.request("POST", "/v1/webhooks",
                            {"name": "hook", "url": "https://example.org/", **change})
     assert where in problem(answer, 400, "invalid")["detail"]
-    assert admin.get("/v1/webhooks")["items"] == []
+    assert module_admin.get("/v1/webhooks")["items"] == []
 
 
 def test_only_an_administrator_sees_webhooks(coordinator, admin):

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from crosspool_test import shell
+from crosspool_test.marks import full
 
 from player import make_pair
 
@@ -28,7 +29,7 @@ def play(centre, way, vms):
 
 def results():
     """Each point of each result; in the short form half of both."""
-    return [pytest.param(point, kind, marks=[pytest.mark.full] if (p + k) % 2 else [])
+    return [full(point, kind) if (p + k) % 2 else (point, kind)
             for p, point in enumerate(POINTS) for k, kind in enumerate(KINDS)]
 
 

@@ -237,10 +237,13 @@ def test_an_enrolment_that_is_asked_for_again_is_one_entry(world):
 
 
 def test_without_its_entry_nothing_is_changed(world):
-    world.coordinator.query("ALTER TABLE audit ADD CONSTRAINT closed CHECK (false) NOT VALID")
+    world.coordinator.query("""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'closed'; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON audit FOR EACH ROW EXECUTE FUNCTION refuse()""")
     for operation in (("POST", "/v1/pools"), ("POST", "/v1/migrations"), ("POST", "/v1/tokens"),
                       ("POST", "/v1/hosts/{id}/revoke")):
-        assert CHANGES[operation].make(world).status >= 400
+        assert CHANGES[operation].make(world).status == 500
     assert world.coordinator.try_command("token", "create", "--name", "x", "--role",
                                          "viewer").returncode == 1
     assert world.coordinator.query("SELECT count(*) FROM pool WHERE name = 'N'") == [["0"]]

@@ -11,6 +11,7 @@ from crosspool_test import shell
 from crosspool_test.coordinator import Coordinator
 from crosspool_test.events import Stream
 from crosspool_test.fake_host import FakeHost
+from crosspool_test.marks import full
 
 from test_http import problem
 
@@ -158,7 +159,7 @@ def test_connections_over_the_limit_are_closed_and_later_ones_are_served(limited
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("limit", ["connections", "connections_per_address"])
+@pytest.mark.parametrize("limit", [full("connections"), "connections_per_address"])
 def test_streams_do_not_use_up_the_connections_and_are_not_slow(limited, limit):
     coordinator = limited(**{limit: 4}, header_s=4, body_s=4)
     admin = coordinator.api(coordinator.admin_token)

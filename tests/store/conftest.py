@@ -72,10 +72,16 @@ def module_coordinator(_server, tmp_path_factory):
     if not _server.is_running():
         _server.start()
     made = Coordinator(tmp_path_factory.mktemp("coordinator"), _server, host_lost_after_s=600)
-    made.init()
+    made.init_with_admin()
     made.start()
     yield made
     made.kill()
+
+
+@pytest.fixture(scope="module")
+def module_admin(module_coordinator):
+    """For what is refused, and so changes nothing."""
+    return module_coordinator.api(module_coordinator.admin_token)
 
 
 @pytest.fixture

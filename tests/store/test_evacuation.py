@@ -155,6 +155,16 @@ def site(coordinator, admin, tmp_path):
     return made
 
 
+@pytest.fixture(scope="module")
+def kept_site(module_coordinator, module_admin, tmp_path_factory):
+    """The same for what is refused, and so changes nothing."""
+    made = Site(module_coordinator, module_admin, tmp_path_factory.mktemp("site"))
+    made.add("a1", "g1", "g2")
+    made.add("a2", "g3")
+    made.report()
+    return made
+
+
 # ---- the plan
 
 def test_a_dry_run_says_all_and_changes_nothing(site):
@@ -236,11 +246,11 @@ def test_where_nothing_can_move_nothing_is_made(site):
     ({"switchovers_at_once": 2001}, 400, "/switchovers_at_once"),
     ({"patience": 1}, 400, "patience"),
 ])
-def test_bad_requests_name_the_place(site, change, status, where):
-    answer = site.api.request("POST", "/v1/evacuations", site.request(**change))
+def test_bad_requests_name_the_place(kept_site, change, status, where):
+    answer = kept_site.api.request("POST", "/v1/evacuations", kept_site.request(**change))
     assert answer.status == status, answer.text
     assert where in answer.json()["detail"]
-    assert site.coordinator.query("SELECT count(*) FROM evacuation") == [["0"]]
+    assert kept_site.coordinator.query("SELECT count(*) FROM evacuation") == [["0"]]
 
 
 def test_a_map_that_is_too_large_together_with_its_set_is_refused(site):

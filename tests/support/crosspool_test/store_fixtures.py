@@ -6,8 +6,8 @@ import sys
 from . import shell
 
 TESTS = shell.ROOT / "tests"
-NAMES = ("_server", "postgres", "installed", "coordinator", "module_coordinator", "admin", "host",
-         "_validator", "answers_fit_the_contract")
+NAMES = ("_server", "postgres", "installed", "coordinator", "module_coordinator", "module_admin", "admin",
+         "host", "_validator", "answers_fit_the_contract")
 
 
 def find_helpers():
