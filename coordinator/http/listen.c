@@ -28,7 +28,8 @@ static const char *const priorities[HTTP_PORTS] = {
     "SECURE128:-VERS-ALL:+VERS-TLS1.3",
 };
 
-static void log_library(void *context, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static void log_library(void *context, const char *fmt,
+                                                              va_list args)
 {
     (void)context;
     char text[256];
