@@ -54,7 +54,7 @@ static bool wrong_item(struct http_request *request, const char *list, size_t in
                        const char *member, const char *expected, const char *word,
                        struct error *err)
 {
-    char pointer[64];
+    char pointer[96];
     snprintf(pointer, sizeof pointer, "/%s/%zu%s", list, index, member);
     error_set(err, ERROR_INVALID, "expected %s, \"%.60s\" is none", expected, word);
     return http_wrong_member(request, pointer, expected, err);
