@@ -57,8 +57,16 @@ class Mover:
         self.guest = cluster.boot(self.at, name, disks=disks, directory=directory, rate=RATE,
                                   bridges=["xenbr0"], tick=TICK_MS, tick_to=self.ticks.address)
 
+    def rest(self):
+        """Two guests that tick and write are more than an emulated processor can bear."""
+        self.cluster.agents[self.at].host.run(f"xl pause {self.name}")
+
+    def wake(self):
+        self.cluster.agents[self.at].host.run(f"xl unpause {self.name}")
+
     def move(self):
         """(the pause as seen from outside in ms, the whole time in s)"""
+        self.wake()
         self.ticks.wait()
         begun = time.monotonic()
         self.go()
@@ -66,9 +74,11 @@ class Mover:
         self.ticks.wait()
         self.at, self.away = self.away, self.at
         self.cluster.follow(self.guest, self.at)
+        self.rest()
         return self.ticks.longest_gap_ms(begun), seconds
 
     def end(self):
+        self.wake()
         verdict = self.guest.verify()
         assert verdict.ok, f"{self.name}: {verdict.text}"
         self.cluster.agents[self.at].host.run(f"xl destroy {self.name}")
@@ -112,8 +122,10 @@ def alternate(ours, theirs, moves):
 
 def compare(cluster, disks, moves):
     """Pairs of moves of two guests alike, and what a verdict on their data says at the end."""
-    movers = (Crosspool(cluster, f"ours-{len(disks)}", disks, IMAGES),
-              Xl(cluster, f"theirs-{len(disks)}", disks, NFS))
+    movers = []
+    for kind, name, directory in ((Crosspool, "ours", IMAGES), (Xl, "theirs", NFS)):
+        movers.append(kind(cluster, f"{name}-{len(disks)}", disks, directory))
+        movers[-1].rest()
     pairs = alternate(*movers, moves)
     for mover in movers:
         mover.end()
