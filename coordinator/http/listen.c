@@ -4,9 +4,11 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -32,6 +34,34 @@ static void log_library(void *context, const char *fmt, va_list args)
     vsnprintf(text, sizeof text, fmt, args);
     text[strcspn(text, "\n")] = '\0';
     log_debug("http: %s", text); /* mostly peers that went away in a handshake */
+}
+
+/* What an escape such as %41 at `text` stands for; 0: there is none, or it is %00. */
+static unsigned long escaped(const char *text)
+{
+    if (text[0] != '%' || !isxdigit((unsigned char)text[1]) || !isxdigit((unsigned char)text[2]))
+        return 0;
+    const char digits[] = {text[1], text[2], '\0'};
+    return strtoul(digits, NULL, 16);
+}
+
+/* As the library does it, but for %00, which stays as it is: a path or parameter that ends early
+ * would name another resource. */
+static size_t unescape(void *context, struct MHD_Connection *connection, char *text)
+{
+    (void)context;
+    (void)connection;
+    char *out = text;
+    for (const char *in = text; *in; in++) {
+        unsigned long value = escaped(in);
+        *out++ = *in;
+        if (value == 0)
+            continue;
+        out[-1] = (char)value;
+        in += 2;
+    }
+    *out = '\0';
+    return (size_t)(out - text);
 }
 
 static bool open_socket(const char *address, int port, int *out, struct error *err)
@@ -79,6 +109,7 @@ static struct MHD_Daemon *start_daemon(struct http_listener *listener,
     return MHD_start_daemon(
         flags, 0, &http_may_connect, listener, &http_on_request, listener,
         MHD_OPTION_EXTERNAL_LOGGER, &log_library, NULL,
+        MHD_OPTION_UNESCAPE_CALLBACK, &unescape, NULL,
         MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_THREAD_POOL_SIZE, (unsigned int)IO_THREADS,
         MHD_OPTION_CONNECTION_LIMIT, connections,
