@@ -1,4 +1,5 @@
 """durable step transitions a second, against pgbench with the same SQL and a job for each step in pg-boss"""
+import json
 import os
 import pathlib
 import re
@@ -12,7 +13,9 @@ from crosspool_test.coordinator import Coordinator
 from load import DurablePostgres
 
 PROGRAM = shell.BUILD / "tests" / "tools" / "step-drive"
-PG_BOSS = "10.4.2"  # the last one for Node.js 20
+PEERS = shell.ROOT / "bench" / "peers"
+# the last one for Node.js 20
+PG_BOSS = json.loads((PEERS / "package.json").read_text())["dependencies"]["pg-boss"]
 NODE = shell.ROOT / "build" / "pg-boss"
 STEPS = 6  # of a move in which nothing fails
 FIRST = 100000000000  # numbers of migrations are the last group of their UUIDs
@@ -122,10 +125,7 @@ class Bench:
         return len(statements)
 
     def prepare_pg_boss(self):
-        if not (NODE / "node_modules" / "pg-boss").exists():
-            NODE.mkdir(parents=True, exist_ok=True)
-            shell.run("npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", NODE,
-                      f"pg-boss@{PG_BOSS}", timeout=300)
+        shell.run(shell.ROOT / "tests/support/npm-install", PEERS, NODE, timeout=300)
         shutil.copy(shell.ROOT / "bench" / "pg_boss.mjs", NODE)
         self.postgres.query(self.postgres.conninfo("postgres"), "CREATE DATABASE boss")
 

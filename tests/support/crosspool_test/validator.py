@@ -33,7 +33,7 @@ class Validator:
 
     def _start(self):
         if not (shell.NODE_MODULES / "done").exists():
-            pytest.exit("tests/support/npm-install has not run: tests/support/npm-install "
+            pytest.exit("tests/support/npm-install has not run: tests/support/npm-install tests "
                         f"{shell.NODE_MODULES}", returncode=1)
         contract = tempfile.NamedTemporaryFile("w", suffix=".json")
         with contract:
