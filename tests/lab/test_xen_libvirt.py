@@ -16,6 +16,11 @@ def test_a_guest_of_libvirt_moves(cluster, own_name, note):
     guest = cluster.boot(SOURCE, own_name, start="/lab/guest/virsh create-xl")
     assert own_name in listed(cluster, SOURCE)
     source = cluster.agents[SOURCE]
+    source.host.run(f"/lab/guest/virsh dumpxml {own_name} >/run/{own_name}.xml && "
+                    f"/lab/guest/virsh define /run/{own_name}.xml && "
+                    f"/lab/guest/virsh autostart {own_name}")
+    link = f"/etc/libvirt/libxl/autostart/{own_name}.xml"
+    source.host.run(f"test -L {link}")
     source.set_failpoint("handoff.before-released", "error not this time")
     migration = cluster.migrate(own_name, SOURCE, DESTINATION)
     source.wait_failpoint("handoff.before-released", LIMIT_S)
@@ -28,4 +33,5 @@ def test_a_guest_of_libvirt_moves(cluster, own_name, note):
     ended = cluster.wait_end(cluster.migrate(own_name, SOURCE, DESTINATION), LIMIT_S)
     assert_moved(cluster, guest, DESTINATION, ended)
     assert own_name not in listed(cluster, SOURCE)
+    source.host.run(f"! test -e {link} && test -L {link.replace('autostart/', 'autostart-moved/')}")
     note(summary(ended))

@@ -15,6 +15,8 @@
 
 static const char auto_folder[] = "/etc/xen/auto";
 static const char moved_folder[] = "/etc/xen/auto-moved";
+static const char libvirt_folder[] = "/etc/libvirt/libxl/autostart";
+static const char libvirt_moved_folder[] = "/etc/libvirt/libxl/autostart-moved";
 
 /* By xl's own parser, which names the line. What it complains of there is not told: it may be a
  * password. */
@@ -110,15 +112,21 @@ void xen_adopt(struct hypervisor *hv, const char *uuid)
                   err.text);
 }
 
-/* xendomains would start it here again at the host's next boot. */
-void xen_adopt_leave(struct hypervisor *hv, const char *uuid, const char *name)
+static void leave(const char *from, const char *to, const char *uuid, const char *name)
 {
     int moved = 0;
     struct error err;
-    (void)hv;
-    if (!xen_autostart_move(auto_folder, moved_folder, uuid, name, &moved, &err))
+    if (!xen_autostart_move(from, to, uuid, name, &moved, &err))
         log_error("domain %s has moved, but this host may start it at its next boot: %s", uuid,
                   err.text);
     else if (moved > 0)
-        log_info("domain %s has moved: what started it at boot is now in %s", uuid, moved_folder);
+        log_info("domain %s has moved: what started it at boot is now in %s", uuid, to);
+}
+
+/* xendomains or libvirt would start it here again at the host's next boot. */
+void xen_adopt_leave(struct hypervisor *hv, const char *uuid, const char *name)
+{
+    (void)hv;
+    leave(auto_folder, moved_folder, uuid, name);
+    leave(libvirt_folder, libvirt_moved_folder, uuid, name);
 }

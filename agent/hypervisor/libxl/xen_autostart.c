@@ -22,9 +22,19 @@ enum {
 
 /* -- entries of a folder */
 
+/* libvirt writes these itself, so the element has no attributes and no spaces. */
+static bool is_of_libvirt_domain(const char *xml, const char *uuid)
+{
+    static const char element[] = "<uuid>";
+    const char *value = strstr(xml, element);
+    return value && strncasecmp(value + strlen(element), uuid, strlen(uuid)) == 0;
+}
+
 static bool is_of_domain(const char *text, const char *uuid, const char *name)
 {
     char value[VALUE_LIMIT];
+    if (text[strspn(text, " \t\r\n")] == '<')
+        return is_of_libvirt_domain(text, uuid);
     if (xen_cfg_value(text, "uuid", value, sizeof value))
         return strcasecmp(value, uuid) == 0;
     return xen_cfg_value(text, "name", value, sizeof value) && strcmp(value, name) == 0;

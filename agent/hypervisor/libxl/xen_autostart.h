@@ -1,5 +1,6 @@
 /* What starts a domain of this host at its boot: the service xendomains does so for each file or
- * link in a folder, /etc/xen/auto, that xl takes for a configuration. No Xen is needed here.
+ * link in a folder, /etc/xen/auto, that xl takes for a configuration; libvirt for each link in its
+ * own folder to the XML of a domain, which is known by its `uuid`. No Xen is needed here.
  * When a domain is another host's, its entry goes to a second folder, which nothing reads. */
 #pragma once
 

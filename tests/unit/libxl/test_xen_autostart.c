@@ -105,6 +105,18 @@ Test(xen_autostart, link_moves_and_its_file_stays)
     cr_assert(is_in(to, "10-g1") && is_in(top, "g1.cfg"));
 }
 
+Test(xen_autostart, of_libvirt_is_known_by_its_uuid)
+{
+    static const char xml[] = "<!--\nWARNING: THIS IS AN AUTO-GENERATED FILE.\n-->\n\n"
+                              "<domain type='xen'>\n  <name>g1</name>\n  <uuid>%s</uuid>\n";
+    auto_free char *ours = memory_format(xml, DOMAIN), *other = memory_format(xml, OTHER);
+    put(from, "g1.xml", ours);
+    put(from, "g2.xml", other);
+    put(from, "g3.xml", "\n<domain type='xen'>\n  <name>g1</name>\n");
+    cr_assert_eq(move_all(), 1);
+    cr_assert(is_in(to, "g1.xml") && is_in(from, "g2.xml") && is_in(from, "g3.xml"));
+}
+
 Test(xen_autostart, needs_no_folder)
 {
     int moved = -1;
