@@ -8,17 +8,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { ACCEPTS = 1 << 16 }; /* __SO_ACCEPTCON of linux/net.h */
+
+static bool is_same_file(const char *one, const char *other)
+{
+    struct stat first, second;
+    return strcmp(basename(one), basename(other)) == 0 && stat(one, &first) == 0 &&
+           stat(other, &second) == 0 && first.st_dev == second.st_dev &&
+           first.st_ino == second.st_ino;
+}
 
 static bool is_listener(const char *line, const char *path)
 {
     unsigned flags;
-    int path_begins = 0;
+    int name_begins = 0;
     /* NOLINTNEXTLINE(cert-err34-c): the kernel's own numbers */
-    if (sscanf(line, "%*s %*s %*s %x %*s %*s %*s %n", &flags, &path_begins) != 1 || !path_begins)
+    if (sscanf(line, "%*s %*s %*s %x %*s %*s %*s %n", &flags, &name_begins) != 1 || !name_begins)
         return false;
-    return (flags & ACCEPTS) && strcmp(line + path_begins, path) == 0;
+    const char *name = line + name_begins;
+    return (flags & ACCEPTS) && (strcmp(name, path) == 0 || is_same_file(name, path));
 }
 
 bool unix_socket_is_listening(const char *path)

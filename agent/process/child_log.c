@@ -2,6 +2,7 @@
 #include "agent/process/child_spawn.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/unix_socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -45,41 +46,12 @@ void child_log_last_line(const char *path, off_t start, char out[CHILD_LOG_LINE]
         cut_to_last_line(text, (size_t)got, out);
 }
 
-/* A program may spell its path differently (nbdkit makes it absolute). */
-static bool is_same_socket(const char *name, const char *path, const struct stat *info)
-{
-    if (strcmp(name, path) == 0)
-        return true;
-    struct stat other;
-    return strcmp(basename(name), basename(path)) == 0 && stat(name, &other) == 0 &&
-           other.st_dev == info->st_dev && other.st_ino == info->st_ino;
-}
-
-/* bind(2) makes the name before listen(2) makes it usable, and a socket file outlives its process;
- * /proc/net/unix tells. Connecting would, but a server may count connections. */
-static bool socket_listens(const char *path, const struct stat *info)
-{
-    auto_fclose FILE *table = fopen("/proc/net/unix", "re");
-    char line[512];
-    const unsigned accepts = 0x10000; /* __SO_ACCEPTCON */
-    while (table && fgets(line, sizeof line, table)) {
-        unsigned flags;
-        int name = 0;
-        if (sscanf(line, "%*x: %*x %*x %x %*x %*x %*u %n", &flags, &name) != 1 || !name)
-            continue;
-        line[strcspn(line, "\n")] = '\0';
-        if ((flags & accepts) && is_same_socket(line + name, path, info))
-            return true;
-    }
-    return false;
-}
-
 bool child_path_is_ready(const char *path)
 {
     struct stat info;
     if (stat(path, &info) < 0)
         return false;
-    return !S_ISSOCK(info.st_mode) || socket_listens(path, &info);
+    return !S_ISSOCK(info.st_mode) || unix_socket_is_listening(path);
 }
 
 bool child_await_path(int pid_fd, const char *path, int timeout_ms, bool *has_ended)
