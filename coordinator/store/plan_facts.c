@@ -219,9 +219,22 @@ static bool load_srs(struct db *db, const char *scope, struct plan_facts *out, s
     "  JOIN sr_host sh ON sh.sr_id = d.sr_id AND sh.host_id = v.host_id"                           \
     "  WHERE d.id = b.vdi_id ORDER BY d.sr_id LIMIT 1) AS s ON true"
 
+/* What its last move has seen of a guest. */
+#define LAST_MOVE                                                                                  \
+    "LEFT JOIN LATERAL (SELECT"                                                                    \
+    "  (p.progress #>> '{memory,dirty_bytes_per_s}')::bigint AS dirty,"                            \
+    "  least((SELECT sum(d.mirrored_bytes) FROM jsonb_to_recordset(p.progress -> 'disks')"         \
+    "    AS d(mirrored_bytes bigint)) / greatest(extract(epoch FROM"                               \
+    "    coalesce(m.handoff_began_at, m.copy_ended_at) - m.copy_began_at), 1),"                    \
+    "   1e15)::bigint AS written"                                                                  \
+    "  FROM migration m JOIN migration_progress p ON p.migration_id = m.id"                        \
+    "  WHERE m.domain_uuid = v.domain_uuid AND m.state = 'succeeded'"                              \
+    "  ORDER BY m.sequence DESC LIMIT 1) AS r ON true"
+
 /* A name that looks like an id stays one VM's: the id of another could be the same text. */
 static const char sql_vms[] =
-    "SELECT v.id, h.name AS host, v.memory_bytes, v.features, CASE WHEN h.accelerator = 'tcg'"
+    "SELECT v.id, h.name AS host, v.memory_bytes, v.features, r.dirty, r.written,"
+    " CASE WHEN h.accelerator = 'tcg'"
     " THEN '' ELSE coalesce(h.cpu_vendor, '') END AS cpu_vendor,"
     " CASE WHEN count(*) OVER (PARTITION BY v.name) = 1 AND v.name !~ '^[0-9a-f-]{36}$'"
     "  THEN v.name ELSE v.id::text END AS name,"
@@ -238,8 +251,8 @@ static const char sql_vms[] =
     "   WHERE f.vm_id = v.id AND f.network = '' ORDER BY f.position LIMIT 1),"
     "   (SELECT 'migration ' || m.id || ' moves it' FROM migration m"
     "   WHERE m.ended_at IS NULL AND m.domain_uuid = v.domain_uuid LIMIT 1), '') END AS why_not"
-    " FROM vm v JOIN host h ON h.id = v.host_id WHERE " IN_SCOPE(
-        "$1", "v.pool_id") " ORDER BY h.name, v.name, v.id";
+    " FROM vm v JOIN host h ON h.id = v.host_id " LAST_MOVE
+    " WHERE " IN_SCOPE("$1", "v.pool_id") " ORDER BY h.name, v.name, v.id";
 
 static void read_vm(const struct db_rows *rows, int i, struct plan_inventory_vm *vm)
 {
@@ -249,11 +262,36 @@ static void read_vm(const struct db_rows *rows, int i, struct plan_inventory_vm 
     COPY(vm->cpu_vendor, rows, i, "cpu_vendor");
     COPY(vm->why_not, rows, i, "why_not");
     vm->memory_bytes = memory > 0 ? (uint64_t)memory : 1;
+    vm->dirty_bytes_per_s = db_value_int(rows, i, "dirty");
+    vm->write_bytes_per_s = db_value_int(rows, i, "written");
     const char *features = db_value(rows, i, "features");
     struct cpu_features known;
     struct error err;
     if (features && features[0] && cpu_features_decode(features, &known, &err))
         vm->features = memory_copy_text(features);
+}
+
+/* A rate seen for a moment of a guest that did move is no reason to refuse its next move as one
+ * that would never end: all that it writes stays below `rate`'s share. */
+static void calm(struct plan_inventory_vm *vm, int64_t rate)
+{
+    double share = 0.4 * (double)rate;
+    double all = (double)vm->dirty_bytes_per_s + (double)vm->write_bytes_per_s;
+    if (all <= share)
+        return;
+    vm->dirty_bytes_per_s = (int64_t)((double)vm->dirty_bytes_per_s * share / all);
+    vm->write_bytes_per_s = (int64_t)((double)vm->write_bytes_per_s * share / all);
+}
+
+static int64_t slowest_host(const struct plan_facts *facts)
+{
+    const struct plan_inventory_host *hosts = facts->inventory.hosts.items;
+    int64_t rate = INT64_MAX;
+    for (size_t i = 0; i < facts->inventory.hosts.count; i++) {
+        rate = hosts[i].send_bytes_per_s < rate ? hosts[i].send_bytes_per_s : rate;
+        rate = hosts[i].receive_bytes_per_s < rate ? hosts[i].receive_bytes_per_s : rate;
+    }
+    return rate;
 }
 
 static bool load_vms(struct db *db, const char *scope, const char *seconds, struct plan_facts *out,
@@ -266,9 +304,11 @@ static bool load_vms(struct db *db, const char *scope, const char *seconds, stru
     struct plan_inventory_vm *vms = memory_array(count, sizeof *vms);
     out->inventory.vms = (struct json_array){vms, count};
     out->vms = memory_array(count, sizeof *out->vms);
+    int64_t slowest = slowest_host(out);
     for (int i = 0; i < (int)count; i++) {
         COPY(out->vms[i], rows, i, "id");
         read_vm(rows, i, &vms[i]);
+        calm(&vms[i], slowest);
     }
     return true;
 }

@@ -42,6 +42,35 @@ def test_the_planner_takes_it(world, tmp_path):
     assert [refusal["vm"] for refusal in unmapped["refused"]] == ["g1"]
 
 
+def test_what_a_guest_writes_is_what_its_last_move_saw(world, tmp_path):
+    def writes():
+        vm = by_name(world.api.get("/v1/inventory")["vms"])["g1"]
+        return vm["dirty_bytes_per_s"], vm["write_bytes_per_s"]
+
+    assert writes() == (0, 0)
+    migration = world.to_handing_off()
+    disks = [{"index": index, "total_bytes": 4 * GIB, "mirrored_bytes": 500 << 20}
+             for index in (0, 1)]
+    world.a1.send(progress=[{"migration": migration, "phase": "copying", "disks": disks, "memory": {
+        "total_bytes": GIB, "sent_bytes": GIB, "dirty_bytes_per_s": 20 << 20, "iteration": 3}}])
+    assert writes() == (0, 0)
+    handoff, receive = world.a1.take("handoff"), world.b1.take("receive")
+    world.a1.done(handoff, verdict="owned", pause_us=4711)
+    world.b1.done(receive, verdict="owned")
+    world.move_domain(handoff["spec"])
+    world.a1.finish("clean-source")
+    world.b1.finish("clean-destination")
+    assert world.state(migration) == "succeeded"
+    world.coordinator.query("UPDATE migration SET copy_began_at = handoff_began_at"
+                            " - interval '100 s'")
+    assert writes() == (20 << 20, 10 << 20)
+    world.coordinator.query("UPDATE migration SET copy_began_at = handoff_began_at"
+                            " - interval '2 s'")
+    dirty, written = writes()  # 520 MiB/s, where 125 MB/s can be sent
+    assert dirty + written == pytest.approx(0.4 * 125e6, abs=2)
+    assert written / dirty == pytest.approx(500 / 20, rel=1e-3)
+
+
 def test_names_that_two_vms_share_become_ids(world, tmp_path):
     world.a1.add_vm("twin")
     world.b1.add_vm("twin")
