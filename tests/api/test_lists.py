@@ -33,7 +33,7 @@ def world(module_coordinator, tmp_path_factory):
     """Two pools, three hosts with two VMs each, mapping sets, webhooks, deliveries, tokens,
     migrations and evacuations that have ended."""
     coordinator = module_coordinator
-    admin = coordinator.api(coordinator.make_token("admin", "admin"))
+    admin = coordinator.api(coordinator.admin_token)
     for pool in ("A", "B", "C"):
         admin.post("/v1/pools", {"name": pool})
     for pool, name in (("A", "a1"), ("A", "a2"), ("B", "b1")):
