@@ -99,7 +99,7 @@ def test_a_killed_reader(cluster, name):
     assert ended["state"] == "succeeded", ended
 
 
-@pytest.mark.parametrize("kind", ["silent", "reset"])
+@pytest.mark.parametrize("kind", ["silent", full("reset")])
 def test_a_cut_link_while_copying_resumes(cluster, name, kind):
     guest, migration, _ = start_slow_move(cluster, name, "copying")
     if kind == "silent":

@@ -18,7 +18,7 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize("form, to", [full("raw", "raw"), full("qcow2", "qcow2"), ("vhd", "vhd"),
-                                      ("raw", "qcow2"), ("qcow2", "raw"), full("raw", "vhd")])
+                                      full("raw", "qcow2"), ("qcow2", "raw"), full("raw", "vhd")])
 def test_destination_is_identical_after_drain_under_writes(form, to):
     with MirrorBench([(form, 128, to)], discards=3) as bench:
         bench.start()
@@ -28,7 +28,7 @@ def test_destination_is_identical_after_drain_under_writes(form, to):
         bench.resume_and_verify()
 
 
-@pytest.mark.parametrize("form", ["raw", "qcow2"])
+@pytest.mark.parametrize("form", [full("raw"), "qcow2"])
 def test_disk_on_an_iothread_survives_its_mirror(form):
     with MirrorBench([(form, 96, form)], iothread=True) as bench:
         bench.start()

@@ -56,7 +56,7 @@ def move_and_compare(cluster, guest, source, destination, formats=None):
 @pytest.mark.long
 @pytest.mark.parametrize("iothread", [full(False), True], ids=["main-loop", "iothread"])
 def test_nine_format_pairs_are_identical_at_the_pause(cluster, name, iothread):
-    guest = cluster.boot("a1", name, [(f, 48) for f in FORMATS], iothread=iothread, rate=0)
+    guest = cluster.boot("a1", name, [(f, 48) for f in FORMATS], iothread=iothread, rate=200)
     guest.discards(True)
     formats = dict(zip(("vda", "vdb", "vdc"), FORMATS))
     seen = {}
@@ -91,7 +91,7 @@ def test_a_suspended_move_sends_the_memory_in_the_pause(cluster, name):
 
 @pytest.mark.long
 def test_rounds_in_a_row(cluster, name):
-    guest = cluster.boot("a1", name, [(f, 32) for f in FORMATS], rate=0)
+    guest = cluster.boot("a1", name, [(f, 32) for f in FORMATS], rate=200)
     guest.discards(True)
     ends = ["a1", "b1"]
     for _ in range(ROUNDS):
