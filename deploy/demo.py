@@ -153,7 +153,7 @@ def evacuate(stage):
 def run(stage):
     say(f"== {stage.TITLE}")
     stage.up()
-    say(f"   {stage.cluster.api.url}, token {stage.cluster.api.token}")
+    say(f"   {stage.cluster.api.url}")
     result = move(stage)
     if stage.EVACUATED and result["ok"]:
         result["evacuation"] = evacuate(stage)
