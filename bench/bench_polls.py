@@ -191,7 +191,8 @@ def main():
     nginx = coordinator = None
     try:
         postgres.start()
-        coordinator = Coordinator(directory / "coordinator", postgres, host_lost_after_s=86400)
+        coordinator = Coordinator(directory / "coordinator", postgres, host_lost_after_s=86400,
+                                  limits={"requests_per_s": 100000, "request_burst": 100000})
         coordinator.init()
         coordinator.start()
         token = coordinator.make_token("bench", "admin")
