@@ -153,7 +153,7 @@ def _root(kernel_folder):
 def build():
     """All of it: xen, vmlinux, initrd, root (paths); a moment when nothing has changed."""
     packages.know()
-    packages.versions()  # asked before there are several who would
+    packages.versions(packages.HYPERVISOR)  # of all: asked before there are several who would
     pieces = [_packages_tree, lambda: kernel(packages.DOM0_KERNEL),
               lambda: kernel(packages.GUEST_KERNEL), hypervisor,
               lambda: run(ROOT / "tests/guest/build", ROOT / "build/guest")]
