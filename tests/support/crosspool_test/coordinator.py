@@ -19,7 +19,7 @@ class Coordinator(Daemon):
     ADDRESS = "127.0.0.1"
     # below the range from which the kernel takes ports of outgoing connections
     PORTS = range(20000, 32000)
-    used_ports = set()
+    reservations = []
 
     def __init__(self, directory, postgres, **options):
         self.directory = pathlib.Path(directory)
@@ -40,18 +40,22 @@ class Coordinator(Daemon):
 
     @classmethod
     def free_port(cls):
-        """A port that nobody listens on now and that this function names once."""
+        """A port that nobody listens on now, and that no other test process on this machine is
+        given while this one lives, even when its listener rests meanwhile: an abstract socket,
+        which the kernel keeps unique and gives back by itself, is the reservation."""
         while True:
             port = random.choice(cls.PORTS)
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
+            reservation = socket.socket(socket.AF_UNIX)
+            try:
+                reservation.bind(f"\0crosspool-test-port-{port}")
+                with socket.socket() as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     probe.bind(("0.0.0.0", port))
-                except OSError:
-                    continue
-            if port not in cls.used_ports:
-                cls.used_ports.add(port)
-                return port
+            except OSError:
+                reservation.close()
+                continue
+            cls.reservations.append(reservation)
+            return port
 
     @property
     def config_path(self):
