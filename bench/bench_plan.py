@@ -88,23 +88,6 @@ def against_cap(report, folder):
                   0.32)
 
 
-def in_the_middle(inventory, request, plan):
-    """Every 20th move runs and is half done; the others keep their destination."""
-    vms = {v["name"]: v for v in inventory["vms"]}
-    hosts = {h["name"]: h for h in inventory["hosts"]}
-    running = plan["moves"][::20]
-    names = {m["vm"] for m in running}
-    for move in running:
-        hosts[move["to"]]["memory_free_bytes"] -= vms[move["vm"]]["memory_bytes"]
-    return inventory, {
-        "mapping": request["mapping"],
-        "vms": [{"vm": m["vm"], "host": m["to"]} for m in plan["moves"] if m["vm"] not in names],
-        "running": [{"vm": m["vm"], "host": m["to"], "measured_bytes_per_s": 0,
-                     "memory_left_bytes": vms[m["vm"]]["memory_bytes"],
-                     "disks": [{"left_bytes": d["allocated_bytes"] // 2}
-                               for d in vms[m["vm"]]["disks"]]} for m in running]}
-
-
 def large(report, folder, repeats):
     inventory, request = plan_instances.large()
     documents = Documents(folder, inventory, request)
@@ -112,7 +95,7 @@ def large(report, folder, repeats):
     plan = documents.run("plan")
     assert len(plan["moves"]) == 10_000 and not plan["refused"]
     wrong = plan_checker.problems(inventory, request, plan)
-    inventory, request = in_the_middle(inventory, request, plan)
+    inventory, request = plan_instances.in_the_middle(inventory, request, plan)
     documents = Documents(folder, inventory, request)
     again = [documents.cpu_seconds() for _ in range(repeats)]
     later = documents.run("plan")

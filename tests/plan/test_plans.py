@@ -16,14 +16,6 @@ def checked(tool, inventory, request):
     return plan
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_instances(tool, seed):
-    _, inventory, request = plan_instances.instance(seed)
-    plan = checked(tool, inventory, request)
-    assert not plan["refused"]
-    assert plan["moves"]
-
-
 @pytest.mark.parametrize("seed", range(10))
 def test_full_hosts_in_a_circle_are_helped(tool, seed):
     inventory, request = plan_instances.full_cycle(seed)

@@ -174,3 +174,20 @@ def large(moves=10_000, hosts=1_000, seed=1):
     return (whole(all_hosts, vms, [{"from": "A", "to": "B", "bytes_per_s": 400 * NICS[1]}]),
             {"evacuate_pools": ["A"], "mapping": {"networks": {"lan": "lan"},
                                                   "srs": {"local": "local"}}})
+
+
+def in_the_middle(inventory, request, plan):
+    """Every 20th move runs and is half done; the others keep their destination."""
+    vms = {v["name"]: v for v in inventory["vms"]}
+    hosts = {h["name"]: h for h in inventory["hosts"]}
+    running = plan["moves"][::20]
+    names = {m["vm"] for m in running}
+    for move in running:
+        hosts[move["to"]]["memory_free_bytes"] -= vms[move["vm"]]["memory_bytes"]
+    return inventory, {
+        "mapping": request["mapping"],
+        "vms": [{"vm": m["vm"], "host": m["to"]} for m in plan["moves"] if m["vm"] not in names],
+        "running": [{"vm": m["vm"], "host": m["to"], "measured_bytes_per_s": 0,
+                     "memory_left_bytes": vms[m["vm"]]["memory_bytes"],
+                     "disks": [{"left_bytes": d["allocated_bytes"] // 2}
+                               for d in vms[m["vm"]]["disks"]]} for m in running]}
