@@ -89,10 +89,9 @@ def count_leftovers(cluster, seconds):
     return leftovers
 
 
-def move(stage):
+def move(stage, guests):
     """Each guest by a call of its own."""
     cluster, destination = stage.cluster, stage.DESTINATION
-    guests = boot(stage, stage.GUESTS)
     time.sleep(2)
     started = time.monotonic()
     moves = [cluster.migrate(name, host, destination) for name, host, _ in stage.GUESTS]
@@ -121,14 +120,14 @@ def follow_evacuation(cluster, evacuation):
         time.sleep(0.5)
 
 
-def evacuate(stage):
-    """A whole pool by one call: asked first, then done."""
+def evacuate(stage, guests):
+    """A whole pool with these guests by one call: asked first, then done."""
     cluster = stage.cluster
-    guests = boot(stage, stage.EVACUATED)
-    request = {"pools": ["A"], "destination_pools": ["B"],
-               "mapping": cluster.pool_mapping("A", "B")}
+    source, destination = stage.EVACUATION
+    request = {"pools": [source], "destination_pools": [destination],
+               "mapping": cluster.pool_mapping(source, destination)}
     asked = cluster.api.post("/v1/evacuations?dry_run=true", request)
-    say(f"== can pool A be emptied into B? {asked['counts']['waiting']} guests, "
+    say(f"== can pool {source} be emptied into {destination}? {asked['counts']['waiting']} guests, "
         f"{asked['plan']['makespan_s']:.1f} s by plan, at least {asked['plan']['bound_s']:.1f} s "
         f"({asked['plan']['bottleneck']})")
     started = time.monotonic()
@@ -154,10 +153,15 @@ def run(stage):
     say(f"== {stage.TITLE}")
     stage.up()
     say(f"   {stage.cluster.api.url}")
-    result = move(stage)
-    if stage.EVACUATED and result["ok"]:
-        result["evacuation"] = evacuate(stage)
-        result["ok"] = result["evacuation"]["ok"]
+    guests = boot(stage, stage.GUESTS)
+    result = move(stage, guests)
+    if not result["ok"]:
+        return result
+    leaving = boot(stage, stage.EVACUATED)
+    if stage.cluster.pool_of(stage.DESTINATION) == stage.EVACUATION[0]:
+        leaving.update(guests)
+    result["evacuation"] = evacuate(stage, leaving)
+    result["ok"] = result["evacuation"]["ok"]
     return result
 
 

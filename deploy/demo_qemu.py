@@ -16,6 +16,7 @@ class Stage:
     TITLE = "PostgreSQL, coordinator, agents of pools A (a1, a2, a3) and B (b1, b2, b3)"
     DESTINATION = "b1"
     GUESTS = [("web", "a1", [("raw", 128), ("qcow2", 128)]), ("mail", "a2", [("raw", 192)])]
+    EVACUATION = ("A", "B")
     EVACUATED = [(f"vm{number}", host, [("raw", 32), ("qcow2", 32)])
                  for number, host in enumerate(2 * LAYOUT["A"], 1)]
 

@@ -11,7 +11,8 @@ class Stage:
     TITLE = "two emulated Xen hosts, xh1 in pool A and xh2 in pool B (deploy/lab up)"
     DESTINATION = "xh2"
     GUESTS = [("web", "xh1", [("raw", 16), ("qcow2", 16)])]
-    EVACUATED = []  # two emulated hosts hold one guest each
+    EVACUATION = ("B", "A")  # back again, with the guest that moved: a host holds two
+    EVACUATED = [("mail", "xh2", [("raw", 16), ("qcow2", 16)])]
 
     def __init__(self):
         assert not runs(), "a lab of this checkout runs already; deploy/lab down ends it"

@@ -155,6 +155,9 @@ class XenCluster(Migrations):
     def pool_of(self, name):
         return self.agents[name].pool
 
+    def expect(self, guest, name):
+        """Nothing to prepare: the guest is asked through the host where it is."""
+
     def follow(self, guest, name):
         """The guest runs at another host now."""
         guest.host = self.agents[name].host
@@ -206,6 +209,16 @@ class XenCluster(Migrations):
         return {"networks": {f"{kind}-{here.pool.lower()}": f"{kind}-{there.pool.lower()}"
                              for kind in agents.BRIDGES},
                 "srs": {here.sr_name: there.sr_name}}
+
+    def pool_mapping(self, source, destination):
+        """The same of all hosts of a pool, to the first one of the other pool."""
+        of = {pool: [name for name in sorted(self.agents) if self.pool_of(name) == pool]
+              for pool in (source, destination)}
+        whole = {"networks": {}, "srs": {}}
+        for name in of[source]:
+            for kind, mapped in self.mapping(name, of[destination][0]).items():
+                whole[kind].update(mapped)
+        return whole
 
     def compare_images(self, migration, source, disks):
         """In the pause: what differs between both ends' images, or is wrong with the new ones.
