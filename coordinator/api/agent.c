@@ -88,9 +88,8 @@ bool api_agent_poll(void *context, struct http_request *request, bool is_last_ca
     json_release(agent_poll_fields, &poll);
     if (!is_done)
         return false;
-    if (found.steps.count || found.cancel.count || found.settings.count || is_last_call) {
-        answer->body = json_encode_text(agent_poll_answer_fields, &found);
-    } else {
+    answer->body = json_encode_text(agent_poll_answer_fields, &found);
+    if (!found.steps.count && !found.cancel.count && !found.settings.count && !is_last_call) {
         answer->park_ms = park_ms(api);
         memcpy(answer->park_key, request->host, UUID_SIZE);
     }

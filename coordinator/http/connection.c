@@ -41,6 +41,12 @@ const char *http_connection_address(struct MHD_Connection *connection)
     return own ? own->address : "";
 }
 
+struct http_peer *http_connection_peer(struct MHD_Connection *connection)
+{
+    struct http_connection *own = context_of(connection);
+    return own ? &own->peer : NULL;
+}
+
 bool http_connection_use(struct MHD_Connection *connection)
 {
     struct http_connection *own = context_of(connection);

@@ -83,8 +83,9 @@ struct http_answer {
     const char *policy;       /* Content-Security-Policy when not NULL */
     char location[256];       /* Location header when not empty */
     int retry_after_s;        /* Retry-After header when > 0 */
-    int park_ms;              /* > 0: answer later: when http_wake(key) is called or after park_ms
-                                 the handler is called again with is_last_call true at the end */
+    int park_ms;              /* > 0: answer later. When http_wake(key) is called, the handler is
+                                 called again. When nothing was woken until the time is over, `body`
+                                 is the answer; without one the handler is called a last time */
     char park_key[UUID_SIZE];
     int64_t keep_ms; /* of a route with topics: > 0 when time alone makes the answer wrong after
                         that; 0: only a change does; < 0: it is not kept */

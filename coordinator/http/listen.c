@@ -14,7 +14,10 @@
 #include <unistd.h>
 
 enum {
-    IO_THREADS = 2, /* of each port; they only read and write */
+    /* They only read and write. Of those of agents there are more: each hands its connections
+     * round, one after another, and what waits for its turn is a step that is due. */
+    IO_THREADS = 2,
+    AGENT_IO_THREADS = 16,
     HEADER_MEMORY = 32 << 10,
     AGENT_HEADER_MEMORY = 8 << 10, /* of agents, whose headers are few */
     IDLE_TIMEOUT_S = 60,
@@ -114,7 +117,7 @@ static struct MHD_Daemon *start_daemon(struct http_listener *listener,
         MHD_OPTION_UNESCAPE_CALLBACK, &unescape, NULL,
         MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_UNESCAPE_CALLBACK, &unescape, NULL,
-        MHD_OPTION_THREAD_POOL_SIZE, (unsigned int)IO_THREADS,
+        MHD_OPTION_THREAD_POOL_SIZE, (unsigned int)(is_agent ? AGENT_IO_THREADS : IO_THREADS),
         MHD_OPTION_CONNECTION_LIMIT, connections,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)(is_agent ? AGENT_HEADER_MEMORY : HEADER_MEMORY),

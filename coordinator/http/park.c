@@ -100,6 +100,13 @@ uint64_t http_wake_generation(struct http_server *server)
     return server->wakes->generation;
 }
 
+bool http_was_woken(const struct http_exchange *exchange)
+{
+    struct http_wakes *wakes = exchange->server->wakes;
+    return wakes->all > exchange->generation ||
+           slot_of(wakes, exchange->answer.park_key)->generation > exchange->generation;
+}
+
 static void give_back(struct http_exchange *exchange)
 {
     struct http_wakes *wakes = exchange->server->wakes;
@@ -142,12 +149,9 @@ void http_park(struct http_exchange *exchange)
     if (!exchange->park_until_ms)
         exchange->park_until_ms = now_ms + exchange->answer.park_ms;
     pthread_mutex_lock(&server->lock);
-    struct http_wakes *wakes = server->wakes;
     bool is_over = now_ms >= exchange->park_until_ms || server->is_stopping;
-    bool was_woken = wakes->all > exchange->generation ||
-                     slot_of(wakes, exchange->answer.park_key)->generation > exchange->generation;
     exchange->is_last_call = is_over;
-    if (is_over || was_woken)
+    if (is_over || http_was_woken(exchange))
         http_enqueue(exchange);
     else
         add_parked(server, exchange);
@@ -185,6 +189,7 @@ static int64_t give_back_due(struct http_server *server)
     int64_t now_ms = clock_monotonic_ms();
     while (wakes->count > 0 && wakes->heap[0]->park_until_ms <= now_ms) {
         wakes->heap[0]->is_last_call = true;
+        wakes->heap[0]->was_parked_out = true;
         give_back(wakes->heap[0]);
     }
     return wakes->count ? wakes->heap[0]->park_until_ms : 0;

@@ -5,7 +5,6 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/x509.h"
-#include "coordinator/db/db.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,16 +90,6 @@ void http_poll_keep(struct http_exchange *exchange)
         answer_cache_keep(exchange->server->answers, key.data, exchange->kept);
     }
     buffer_done(&key);
-}
-
-static void forget(void *server, const char *topic)
-{
-    http_changed(server, topic);
-}
-
-void http_forget_changed(struct http_exchange *exchange, struct db *db)
-{
-    db_each_change(db, forget, exchange->server);
 }
 
 void http_changed(struct http_server *server, const char *topic)

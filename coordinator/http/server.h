@@ -18,6 +18,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
 enum { HTTP_ETAG_SIZE = 36 };
 enum http_port { HTTP_API_PORT, HTTP_AGENT_PORT, HTTP_PORTS };
@@ -60,6 +61,7 @@ struct http_exchange {
     int64_t queued_ms;
     int64_t park_until_ms; /* 0: not parked yet */
     bool is_last_call;
+    bool was_parked_out; /* it stands in its lane as its time is over, nothing had been woken */
     struct http_stream *stream; /* the answer's body when it has no text */
     uint64_t generation;        /* of wakes, before the handler looked */
     size_t heap_index;          /* while it is parked */
@@ -81,6 +83,15 @@ struct http_lane {
 
 enum { HTTP_ADDRESS_SIZE = 46 };
 
+/* Whose certificate a peer has shown; no host: nobody has looked yet. Verifying it costs more than
+ * a poll's whole answer, and the connection's keys stay those of the handshake, so once is enough
+ * until the certificate expires. What the database says of it is asked for each request. */
+struct http_peer {
+    char host[UUID_SIZE];
+    char serial[65];
+    time_t good_until;
+};
+
 /* One connection, as libmicrohttpd's socket context. */
 struct http_connection {
     struct http_listener *listener;
@@ -89,6 +100,7 @@ struct http_connection {
     int64_t deadline_ms; /* when what the peer has to send must be here; 0 = nothing is awaited */
     bool is_stream;      /* of those, and counted with them */
     bool is_used;        /* it had a request */
+    struct http_peer peer;
     struct http_connection *next, *previous;
 };
 
@@ -187,6 +199,8 @@ enum MHD_Result http_may_connect(void *listener, const struct sockaddr *address,
 void http_on_connection(void *listener, struct MHD_Connection *connection, void **state,
                         enum MHD_ConnectionNotificationCode what);
 const char *http_connection_address(struct MHD_Connection *connection);
+/* NULL outside of a listener's life; the thread of its connection alone may use it. */
+struct http_peer *http_connection_peer(struct MHD_Connection *connection);
 /* Called once for each request; true: it is the connection's first. */
 bool http_connection_use(struct MHD_Connection *connection);
 /* The peer has so long for what it has to send now; 0 = it has to send nothing. */
@@ -247,8 +261,6 @@ void http_call(struct http_exchange *exchange, struct db *db);
 bool http_poll_answer(struct http_exchange *exchange);
 /* Keeps the answer when its route may be polled. */
 void http_poll_keep(struct http_exchange *exchange);
-/* Forgets what the request has changed, so that its caller reads his own write. */
-void http_forget_changed(struct http_exchange *exchange, struct db *db);
 
 /* problem.c */
 void http_refuse(struct http_exchange *exchange, int status, const char *type, const char *detail);
@@ -273,6 +285,8 @@ void http_park_stop(struct http_server *server);
 uint64_t http_wake_generation(struct http_server *server); /* called locked */
 /* Parks it, or gives it back to its lane when it was woken since its handler looked. */
 void http_park(struct http_exchange *exchange);
+/* Was its key woken since its handler began to look? Called locked. */
+bool http_was_woken(const struct http_exchange *exchange);
 void http_unpark_all(struct http_server *server);
 
 /* stream.c */

@@ -19,10 +19,9 @@ void http_demand_certificate(struct http_server *server, struct MHD_Connection *
     gnutls_session_set_verify_cert2(session, &server->client_purpose, 1, 0);
 }
 
-bool http_peer_host(struct MHD_Connection *connection, char host[UUID_SIZE], char serial[65],
-                    struct error *err)
+/* The handshake has verified it; this one also notices what has expired since. */
+static bool read_peer(gnutls_session_t session, struct http_peer *peer, struct error *err)
 {
-    gnutls_session_t session = session_of(connection);
     unsigned int status = 0, count = 0;
     if (!session || gnutls_certificate_verify_peers2(session, &status) != GNUTLS_E_SUCCESS ||
         status != 0)
@@ -30,5 +29,22 @@ bool http_peer_host(struct MHD_Connection *connection, char host[UUID_SIZE], cha
     const gnutls_datum_t *chain = gnutls_certificate_get_peers(session, &count);
     if (!chain || count == 0)
         return error_set(err, ERROR_REFUSED, "no client certificate was shown");
-    return x509_host_of_der(chain[0].data, chain[0].size, host, serial, err);
+    peer->good_until = gnutls_certificate_expiration_time_peers(session);
+    return x509_host_of_der(chain[0].data, chain[0].size, peer->host, peer->serial, err);
+}
+
+bool http_peer_host(struct MHD_Connection *connection, char host[UUID_SIZE], char serial[65],
+                    struct error *err)
+{
+    struct http_peer *kept = http_connection_peer(connection);
+    struct http_peer peer = {0};
+    if (kept && kept->host[0] && time(NULL) < kept->good_until)
+        peer = *kept;
+    else if (!read_peer(session_of(connection), &peer, err))
+        return false;
+    if (kept)
+        *kept = peer;
+    memcpy(host, peer.host, UUID_SIZE);
+    memcpy(serial, peer.serial, sizeof peer.serial);
+    return true;
 }

@@ -58,7 +58,6 @@ static void call_handler(struct http_exchange *exchange)
         return;
     atomic_fetch_add_explicit(&exchange->server->statements, db_statements(db),
                               memory_order_relaxed);
-    http_forget_changed(exchange, db);
 }
 
 static void finish_answer(struct http_exchange *exchange)
@@ -82,12 +81,34 @@ static void finish(struct http_exchange *exchange)
     pthread_mutex_unlock(&server->lock);
 }
 
+/* Its handler has answered before it was parked, and that is still so: thousands of polls end this
+ * way all the time, and none of them asks the database a second time. Called locked. */
+static bool is_answered(const struct http_exchange *exchange)
+{
+    return exchange->was_parked_out && exchange->answer.body && !http_was_woken(exchange);
+}
+
+static void answer_parked(struct http_exchange *exchange)
+{
+    exchange->answer.park_ms = 0;
+    finish_answer(exchange);
+    finish(exchange);
+}
+
+/* What the call before has answered, when it was parked. */
+static void forget_answer(struct http_answer *answer)
+{
+    free(answer->body);
+    answer->body = NULL;
+    answer->park_ms = 0;
+}
+
 static void run(struct http_exchange *exchange)
 {
     log_context_request(exchange->id);
     log_context_host(exchange->request.host[0] ? exchange->request.host : NULL);
     log_context_trace(exchange->traceparent);
-    exchange->answer.park_ms = 0;
+    forget_answer(&exchange->answer);
     if (clock_monotonic_ms() - exchange->queued_ms > QUEUE_TIMEOUT_MS)
         http_refuse(exchange, 503, "unreachable", "The coordinator is overloaded");
     else
@@ -114,10 +135,14 @@ static void *work(void *context)
         if (!exchange)
             break;
         http_list_remove(&lane->waiting, exchange);
+        bool has_answer = is_answered(exchange);
         exchange->generation = http_wake_generation(server);
         exchange->is_last_call = exchange->is_last_call || server->is_stopping;
         pthread_mutex_unlock(&server->lock);
-        run(exchange);
+        if (has_answer)
+            answer_parked(exchange);
+        else
+            run(exchange);
         pthread_mutex_lock(&server->lock);
     }
     pthread_mutex_unlock(&server->lock);
