@@ -151,7 +151,7 @@ def statements_of(text):
             continue
         said, kind, body = found[1], found[2], found[3].strip()
         of_one = by_process.setdefault(said, [])
-        if kind == "LOG" and body.startswith(("execute <unnamed>: ", "statement: ")):
+        if kind == "LOG" and re.match(r"(execute \S+|statement): ", body):
             of_one.append(body.split(": ", 1)[1])
         elif kind == "DETAIL" and of_one:
             of_one[-1] = bind(of_one[-1], body)

@@ -58,7 +58,7 @@ static void on_notification(void *context, const char *channel, const char *payl
         wake_host(context, payload);
     else if (strcmp(channel, "webhook") == 0)
         webhook_sender_wake(coordinator->sender);
-    else if (strcmp(channel, "resource_changed") != 0)
+    else if (strcmp(channel, DB_CHANNEL_CHANGED) != 0)
         event_feed_wake(coordinator->feed);
     else if (server)
         http_changed(server, payload);
@@ -129,7 +129,7 @@ static bool start_events(struct coordinator *coordinator, struct error *err)
 
 static bool listen_notifications(struct coordinator *coordinator, struct error *err)
 {
-    static const char *const channels[] = {"host_steps",     "resource_changed", "event",
+    static const char *const channels[] = {"host_steps",     DB_CHANNEL_CHANGED, "event",
                                            "event_numbered", "webhook",          NULL};
     const struct db_listening listening = {.channels = channels,
                                            .on_wake = on_notification,

@@ -40,11 +40,9 @@ bool db_has_changed(struct db *db, bool *has_changed, struct error *err) must_ch
  * wakes nobody. */
 enum { DB_CHANNEL_SIZE = 32, DB_PAYLOAD_SIZE = 64 };
 void db_notify(struct db *db, const char *channel, const char *payload);
-
-/* What the connection has changed since db_take, as the triggers of the schema tell it (topics,
- * each once); "" when it was too much to name. Told before the commit. */
-typedef void db_change_visit(void *context, const char *topic);
-void db_each_change(struct db *db, db_change_visit *visit, void *context);
+/* On this channel the triggers of the schema wake by themselves, with the topics of what a
+ * transaction has changed ("migration <id>"); "" when it was too much to name. */
+#define DB_CHANNEL_CHANGED "resource_changed"
 
 /* Statements since db_take, and of the whole process since its start. */
 uint64_t db_statements(const struct db *db);
@@ -109,9 +107,9 @@ void db_pool_stats(struct db_pool *pool, struct db_pool_stats *stats);
 
 /* LISTEN on a connection of its own, on a thread of its own; `on_wake` gets channel and payload.
  * Reconnects by itself, then calls on_wake(channel, "") because something may have been missed.
- * `on_heard` (may be NULL) gets a moment of the monotonic clock: every change that was committed
- * before it has been told by now. It is called about each half second while PostgreSQL answers, and
- * with 0 when the connection is lost. */
+ * With `on_heard` (may be NULL) nothing is missed on DB_CHANNEL_CHANGED: about each half second it
+ * reads what has been changed, tells on_wake, then on_heard gets a moment of the monotonic clock:
+ * every change that was committed before it has been told by now. 0: the connection is lost. */
 struct db_listener;
 typedef void db_on_heard(void *context, int64_t until_ms);
 struct db_listening {

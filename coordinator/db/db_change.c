@@ -1,54 +1,35 @@
-/* Notices of PostgreSQL. A trigger that sends a notification of a change also tells it to the very
- * connection that makes the change, as a notice with a SQLSTATE of its own: so the one who writes
- * knows what to forget before he answers, without waiting for the notification. */
+/* Notices of PostgreSQL. What a trigger of the schema tells of a change it tells as a notice with a
+ * SQLSTATE of its own to the connection that makes the change; it becomes a wake-up of the
+ * transaction. So this process knows what to forget when the commit is back, before anybody is
+ * answered, and the others soon after. */
 #include "coordinator/db/db_connection.h"
 
 #include "base/log.h"
 
-#include <stdio.h>
 #include <string.h>
 
-static const char change_state[] = "CPCHG"; /* as in db/migrations, resource_tell() */
+/* As in db/migrations: resource_tell(), event_add(). */
+static const struct {
+    const char *state, *channel;
+} told[] = {
+    {"CPCHG", DB_CHANNEL_CHANGED},
+    {"CPEVT", "event"},
+};
 
-void db_forget_changes(struct db *db)
+void db_receive_notice(void *context, const PGresult *notice)
 {
-    db->statements = 0;
-    db->topic_count = 0;
-}
-
-static void keep_change(struct db *db, const char *topic)
-{
-    if (db->topic_count > DB_TOPICS)
-        return;
-    for (int i = 0; i < db->topic_count; i++) {
-        if (strcmp(db->topics[i], topic) == 0)
-            return;
-    }
-    if (db->topic_count < DB_TOPICS && strlen(topic) < DB_TOPIC_SIZE)
-        snprintf(db->topics[db->topic_count++], DB_TOPIC_SIZE, "%s", topic);
-    else
-        db->topic_count = DB_TOPICS + 1;
-}
-
-void db_receive_notice(void *db, const PGresult *notice)
-{
+    struct db *db = context;
     const char *state = PQresultErrorField(notice, PG_DIAG_SQLSTATE);
     const char *message = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
-    if (state && message && strcmp(state, change_state) == 0) {
-        keep_change(db, message);
+    for (size_t i = 0; state && message && i < sizeof told / sizeof *told; i++) {
+        if (strcmp(state, told[i].state) != 0)
+            continue;
+        /* what is too long to name is everything */
+        const char *payload = strlen(message) < DB_PAYLOAD_SIZE ? message : "";
+        db_notices_add(&db->notices, told[i].channel, payload);
         return;
     }
     char line[200];
     db_first_line(PQresultErrorMessage(notice), line, sizeof line);
     log_debug("postgresql: %s", line);
-}
-
-void db_each_change(struct db *db, db_change_visit *visit, void *context)
-{
-    if (db->topic_count > DB_TOPICS) {
-        visit(context, "");
-        return;
-    }
-    for (int i = 0; i < db->topic_count; i++)
-        visit(context, db->topics[i]);
 }

@@ -128,6 +128,7 @@ bool db_connect(struct db *db, const char *conninfo, struct error *err)
     if (PQstatus(db->connection) != CONNECTION_OK)
         return lost(db, err, "cannot connect");
     db->timeout_ms = DB_ANSWER_TIMEOUT_MS;
+    db->prepared = db_prepared_new();
     PQsetNoticeReceiver(db->connection, db_receive_notice, db);
     if (PQsetnonblocking(db->connection, 1) != 0)
         return lost(db, err, "cannot connect");
@@ -141,6 +142,8 @@ void db_disconnect(struct db *db)
 {
     PQfinish(db->connection);
     db->connection = NULL;
+    db_prepared_free(db->prepared);
+    db->prepared = NULL;
     db->depth = 0;
     db_notices_clear(&db->notices);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "coordinator/db/db_notice.h"
+#include "coordinator/db/db_prepared.h"
 
 #include <libpq-fe.h>
 
@@ -12,19 +13,16 @@ enum {
     DB_PATIENT_TIMEOUT_MS = 10 * 60 * 1000, /* the same where a statement may take long */
 };
 
-enum { DB_TOPICS = 32, DB_TOPIC_SIZE = 64 };
-
 struct db {
     struct db_pool *pool; /* NULL outside a pool */
     PGconn *connection;   /* NULL: not connected, or lost */
+    struct db_prepared *prepared;
     bool is_taken;
-    int depth;                             /* transactions that are open, one in the other */
-    int64_t used_at_ms;                    /* monotonic, when it was given back */
-    int timeout_ms;                        /* longest wait for an answer */
-    struct db_notices notices;             /* of the open transaction */
-    uint64_t statements;                   /* since it was taken */
-    int topic_count;                       /* DB_TOPICS + 1: too many to name */
-    char topics[DB_TOPICS][DB_TOPIC_SIZE]; /* what changed since it was taken */
+    int depth;                 /* transactions that are open, one in the other */
+    int64_t used_at_ms;        /* monotonic, when it was given back */
+    int timeout_ms;            /* longest wait for an answer */
+    struct db_notices notices; /* of the open transaction, or of the statement that runs */
+    uint64_t statements;       /* since it was taken */
 };
 
 /* Connects and sets the session up. On failure nothing is left open. */
@@ -36,9 +34,8 @@ void db_disconnect(struct db *db);
 bool db_answer(struct db *db, PGresult **result, struct error *err) must_check;
 /* One or more statements without parameters. */
 bool db_execute(struct db *db, const char *sql, struct error *err) must_check;
-/* A new user of the connection: nothing counted, nothing changed. */
-void db_forget_changes(struct db *db);
-/* libpq's receiver of notices: keeps what triggers tell of changes, logs everything else. */
+/* libpq's receiver of notices: what triggers tell of changes becomes wake-ups, everything else is
+ * logged. */
 void db_receive_notice(void *db, const PGresult *notice);
 
 struct db_notifier *db_pool_notifier(struct db_pool *pool);

@@ -1,9 +1,7 @@
 /* LISTEN on a thread of its own. A notification only wakes; after each loss everything is woken
- * once, since something may have been missed.
- *
- * PostgreSQL delivers notifications in the order of their commits, also to who sends them. So the
- * listener notifies itself again and again: when such a beat is back, everything that was committed
- * before it was sent has been delivered. */
+ * once, since something may have been missed. Of what has changed nothing may be missed, so at each
+ * beat the listener also reads that from the database itself. */
+#include "coordinator/db/db_change_reader.h"
 #include "coordinator/db/db_connection.h"
 
 #include "base/cleanup.h"
@@ -34,9 +32,9 @@ struct db_listener {
     char *conninfo;
     char **channels;
     _Atomic uint64_t *heard; /* of each channel */
-    size_t channel_count;    /* of `listening`; the beat's own channel comes behind them */
-    char beat[UUID_SIZE + 5];
+    size_t channel_count;
     struct db_listening listening;
+    struct db_change_reader changes;
     int stop_fd;
     bool is_stopped; /* the thread has ended */
     _Atomic bool is_listening;
@@ -51,7 +49,7 @@ static bool listen_to(struct db *db, const char *channel, struct error *err)
     return db_execute(db, sql, err);
 }
 
-/* A beat changes nothing, so it need not wait for the disk. */
+/* What it removes may as well be removed twice, so it need not wait for the disk. */
 static const char set_up_sql[] =
     "SET application_name = 'crosspool-coordinator listener'; SET synchronous_commit = off";
 
@@ -60,9 +58,11 @@ static bool listen_all(struct db_listener *listener, struct error *err)
     struct db *db = &listener->db;
     if (!failpoint("database.listen", err) || !db_connect(db, listener->conninfo, err))
         return false;
-    bool is_listening = db_execute(db, set_up_sql, err) && listen_to(db, listener->beat, err);
+    bool is_listening = db_execute(db, set_up_sql, err);
     for (size_t i = 0; is_listening && i < listener->channel_count; i++)
         is_listening = listen_to(db, listener->channels[i], err);
+    if (is_listening && listener->listening.on_heard)
+        is_listening = db_change_reader_begin(&listener->changes, db, err);
     if (!is_listening)
         db_disconnect(db);
     atomic_store(&listener->is_listening, is_listening);
@@ -83,10 +83,6 @@ static void tell_all(struct db_listener *listener)
 
 static void tell(struct db_listener *listener, const PGnotify *notify)
 {
-    if (strcmp(notify->relname, listener->beat) == 0) {
-        tell_heard(listener, strtoll(notify->extra, NULL, 10));
-        return;
-    }
     for (size_t i = 0; i < listener->channel_count; i++)
         atomic_fetch_add(&listener->heard[i], strcmp(notify->relname, listener->channels[i]) == 0);
     if (notify->be_pid != db_notifier_backend(db_pool_notifier(listener->listening.own)))
@@ -102,11 +98,17 @@ static void deliver(struct db_listener *listener)
     }
 }
 
-static bool send_beat(struct db_listener *listener, struct error *err)
+static bool beat(struct db_listener *listener, struct error *err)
 {
-    static const char beat_sql[] = "SELECT pg_notify($1, $2)";
-    struct db_text now = db_int(clock_monotonic_ms());
-    return db_query(&listener->db, beat_sql, DB_PARAMS(listener->beat, now.text), NULL, err);
+    int64_t until_ms = 0;
+    const struct db_listening *listening = &listener->listening;
+    if (!listening->on_heard)
+        return true;
+    if (!db_change_reader_read(&listener->changes, &listener->db, listening->on_wake,
+                               listening->context, &until_ms, err))
+        return false;
+    tell_heard(listener, until_ms);
+    return true;
 }
 
 /* True when the listener is to stop; waits at most wait_ms for that or for input. */
@@ -132,7 +134,7 @@ static bool serve(struct db_listener *listener)
         int64_t now_ms = clock_monotonic_ms();
         if (now_ms >= beat_ms) {
             beat_ms = now_ms + BEAT_MS;
-            if (!send_beat(listener, &err)) {
+            if (!beat(listener, &err)) {
                 log_warning("listening for notifications: %s", err.text);
                 return false;
             }
@@ -187,6 +189,7 @@ static void listener_free(struct db_listener *listener)
     for (size_t i = 0; i < listener->channel_count; i++)
         free(listener->channels[i]);
     free(listener->channels);
+    db_change_reader_done(&listener->changes);
     free(listener->heard);
     free(listener->conninfo);
     free(listener);
@@ -198,12 +201,10 @@ static struct db_listener *listener_new(const char *conninfo, const struct db_li
     struct db_listener *listener = memory_alloc(sizeof *listener);
     listener->conninfo = memory_copy_text(conninfo);
     listener->listening = *listening;
-    memcpy(listener->beat, "beat_", 5);
-    uuid_make(listener->beat + 5);
     while (channels[listener->channel_count])
         listener->channel_count++;
-    listener->channels = memory_array(listener->channel_count + 1, sizeof *listener->channels);
-    listener->heard = memory_array(listener->channel_count + 1, sizeof *listener->heard);
+    listener->channels = memory_array(listener->channel_count, sizeof *listener->channels);
+    listener->heard = memory_array(listener->channel_count, sizeof *listener->heard);
     for (size_t i = 0; i < listener->channel_count; i++)
         listener->channels[i] = memory_copy_text(channels[i]);
     return listener;

@@ -153,7 +153,7 @@ bool db_take(struct db_pool *pool, int timeout_ms, struct db **out, struct error
         db_give(place);
         return false;
     }
-    db_forget_changes(place);
+    place->statements = 0;
     *out = place;
     return true;
 }

@@ -26,6 +26,8 @@ static const struct {
     {"40", ERROR_TIMEOUT, false},        /* serialization failure, deadlock */
     {"55P03", ERROR_TIMEOUT, false},     /* lock_not_available */
     {"57014", ERROR_TIMEOUT, false},     /* query_canceled: statement_timeout */
+    {"0A000", ERROR_UNREACHABLE, true},  /* a prepared statement's columns are others now */
+    {"26000", ERROR_UNREACHABLE, true},  /* somebody has forgotten a prepared statement */
     {"57", ERROR_UNREACHABLE, true},     /* shutdown, crash, cannot_connect_now */
     {"08", ERROR_UNREACHABLE, true},     /* connection exception */
     {"25P03", ERROR_UNREACHABLE, true},  /* idle_in_transaction_session_timeout */
@@ -67,18 +69,33 @@ static bool refuse_lost(struct error *err)
     return error_set(err, ERROR_UNREACHABLE, "database: the connection was lost");
 }
 
+/* Outside of a transaction a statement is one, and its end is a commit or a rollback. */
+static void settle_notices(struct db *db, bool is_good)
+{
+    if (!db->notices.count || !db->connection ||
+        PQtransactionStatus(db->connection) != PQTRANS_IDLE)
+        return;
+    if (is_good)
+        db_notifier_publish(db_pool_notifier(db->pool), &db->notices);
+    else
+        db_notices_clear(&db->notices);
+}
+
 static bool finish(struct db *db, PGresult **result, struct error *err)
 {
     PGresult *answer = NULL;
     if (!db_answer(db, &answer, err))
         return false;
-    if (is_good(answer)) {
+    bool is_done = is_good(answer);
+    if (is_done)
         *result = answer;
-        return true;
-    }
-    statement_failed(db, answer, err);
-    PQclear(answer);
-    return false;
+    else
+        statement_failed(db, answer, err);
+    if (db->depth == 0)
+        settle_notices(db, is_done);
+    if (!is_done)
+        PQclear(answer);
+    return is_done;
 }
 
 static bool not_sent(struct db *db, struct error *err)
@@ -89,12 +106,35 @@ static bool not_sent(struct db *db, struct error *err)
     return error_set(err, ERROR_UNREACHABLE, "database: cannot send a statement: %s", line);
 }
 
+static bool prepare(struct db *db, const struct db_prepared_use *use, const char *sql,
+                    struct error *err)
+{
+    if (!PQsendPrepare(db->connection, use->name, sql, 0, NULL))
+        return not_sent(db, err);
+    PGresult *result = NULL;
+    if (!finish(db, &result, err))
+        return false;
+    PQclear(result);
+    db_prepared_keep(db->prepared, use);
+    return true;
+}
+
+static int send_query(struct db *db, const char *name, const char *sql, int count,
+                      const char *const params[])
+{
+    return name ? PQsendQueryPrepared(db->connection, name, count, params, NULL, NULL, 0)
+                : PQsendQueryParams(db->connection, sql, count, NULL, params, NULL, NULL, 0);
+}
+
 bool db_query(struct db *db, const char *sql, int count, const char *const params[],
               struct db_rows **rows, struct error *err)
 {
     if (!db->connection)
         return refuse_lost(err);
-    if (!PQsendQueryParams(db->connection, sql, count, NULL, params, NULL, NULL, 0))
+    struct db_prepared_use use = db_prepared_find(db->prepared, sql);
+    if (use.is_to_prepare && !prepare(db, &use, sql, err))
+        return false;
+    if (!send_query(db, use.name, sql, count, params))
         return not_sent(db, err);
     PGresult *result = NULL;
     if (!finish(db, &result, err))

@@ -50,8 +50,6 @@ static const char sql_number[] =
 
 static const char sql_count[] = "UPDATE event_counter SET last = last + $1::bigint";
 
-static const char sql_tell[] = "SELECT pg_notify('event_numbered', '')";
-
 bool event_store_number(struct db *db, int64_t last, int limit, int64_t *count, struct error *err)
 {
     auto_db_rows struct db_rows *rows = NULL;
@@ -60,9 +58,9 @@ bool event_store_number(struct db *db, int64_t last, int limit, int64_t *count, 
     if (!db_query(db, sql_number, DB_PARAMS(base.text, most.text), &rows, err))
         return false;
     struct db_text made = db_int(db_affected(rows));
-    if (!db_query(db, sql_count, DB_PARAMS(made.text), NULL, err) ||
-        !db_query(db, sql_tell, 0, NULL, NULL, err))
+    if (!db_query(db, sql_count, DB_PARAMS(made.text), NULL, err))
         return false;
+    db_notify(db, "event_numbered", "");
     *count = db_affected(rows);
     return true;
 }

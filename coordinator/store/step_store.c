@@ -293,7 +293,7 @@ bool step_store_poll(struct db *db, const char *host, const struct agent_poll *p
         return false;
     struct agent_poll_answer found = {0};
     if (!poll_steps(db, host, known, poll, &found, err) ||
-        !poll_cancel(db, host, known, cancelling, &found, err) ||
+        (poll->known.count && !poll_cancel(db, host, known, cancelling, &found, err)) ||
         !poll_settings(db, host, poll, &found, err)) {
         json_release(agent_poll_answer_fields, &found);
         return false;

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char sql_tell[] = "SELECT pg_notify('webhook', '')";
-
 static const char sql_fan_out[] =
     "INSERT INTO webhook_delivery (webhook_id, sequence, kind, body)"
     " SELECT w.id, e.sequence, e.kind, event_json(e) FROM event e JOIN webhook w ON w.is_enabled"
@@ -22,8 +20,11 @@ bool webhook_delivery_fan_out(struct db *db, int64_t after, struct error *err)
 {
     struct db_text number = db_int(after);
     auto_db_rows struct db_rows *rows = NULL;
-    return db_query(db, sql_fan_out, DB_PARAMS(number.text), &rows, err) &&
-           (db_affected(rows) == 0 || db_query(db, sql_tell, 0, NULL, NULL, err));
+    if (!db_query(db, sql_fan_out, DB_PARAMS(number.text), &rows, err))
+        return false;
+    if (db_affected(rows) > 0)
+        db_notify(db, "webhook", "");
+    return true;
 }
 
 #define SHOWN(d)                                                                                   \
@@ -33,12 +34,11 @@ bool webhook_delivery_fan_out(struct db *db, int64_t after, struct error *err)
       " CASE WHEN " d ".state = 'pending' THEN " d ".not_before END,"                              \
       " 'created_at', " d ".created_at, 'ended_at', " d ".ended_at) AS body"
 
-static bool take_body(struct db *db, const struct db_rows *rows, char **text, struct error *err)
+/* The delivery as it is shown; its sender is woken. */
+static char *take_body(struct db *db, const struct db_rows *rows)
 {
-    if (!db_query(db, sql_tell, 0, NULL, NULL, err))
-        return false;
-    *text = memory_copy_text(db_value(rows, 0, "body"));
-    return true;
+    db_notify(db, "webhook", "");
+    return memory_copy_text(db_value(rows, 0, "body"));
 }
 
 static const char sql_test[] =
@@ -55,7 +55,8 @@ bool webhook_delivery_test(struct db *db, const char *webhook, char **text, stru
         return false;
     if (db_count(rows) == 0)
         return error_set(err, ERROR_CONFLICT, "webhook %s is not enabled", webhook);
-    return take_body(db, rows, text, err);
+    *text = take_body(db, rows);
+    return true;
 }
 
 static const char sql_list[] =
@@ -114,9 +115,11 @@ bool webhook_delivery_retry(struct db *db, const char *webhook, const char *deli
                             char **after, struct error *err)
 {
     auto_db_rows struct db_rows *rows = NULL;
-    return lock_dead(db, webhook, delivery, before, err) &&
-           db_query(db, sql_retry, DB_PARAMS(delivery, webhook), &rows, err) &&
-           take_body(db, rows, after, err);
+    if (!lock_dead(db, webhook, delivery, before, err) ||
+        !db_query(db, sql_retry, DB_PARAMS(delivery, webhook), &rows, err))
+        return false;
+    *after = take_body(db, rows);
+    return true;
 }
 
 static const char sql_expire[] =

@@ -111,8 +111,6 @@ static const char sql_replace[] =
     " is_enabled = $8::boolean, changed_at = now(), rests_until = now(), failures = 0"
     " WHERE id = $1";
 
-static const char sql_tell[] = "SELECT pg_notify('webhook', '')";
-
 bool webhook_store_replace(struct db *db, const char *id, const struct webhook *webhook,
                            struct error *err)
 {
@@ -124,7 +122,8 @@ bool webhook_store_replace(struct db *db, const char *id, const struct webhook *
         return name_taken(webhook->name, err);
     if (db_affected(rows) == 0)
         return not_there(id, err);
-    return db_query(db, sql_tell, 0, NULL, NULL, err);
+    db_notify(db, "webhook", "");
+    return true;
 }
 
 static const char sql_remove[] = "DELETE FROM webhook WHERE id = $1";

@@ -104,6 +104,87 @@ Test(db, counts_what_a_statement_changed)
     cr_assert_eq(db_count(rows), 0);
 }
 
+/* How many statements that begin so the connection has prepared. */
+static int64_t count_prepared(struct db *db, const char *begin)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    cr_assert(db_query(db,
+                       "SELECT count(*) AS n FROM pg_prepared_statements"
+                       " WHERE starts_with(statement, $1)",
+                       DB_PARAMS(begin), &rows, &err),
+              "%s", err.text);
+    return db_value_int(rows, 0, "n");
+}
+
+static int64_t read_number(struct db *db, const char *sql, int number)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    cr_assert(db_query(db, sql, DB_PARAMS(db_int(number).text), &rows, &err), "%s", err.text);
+    return db_value_int(rows, 0, "n");
+}
+
+Test(db, prepares_what_is_used_twice)
+{
+    auto_db struct db *db = take_one();
+    const char *sql = "SELECT $1::integer AS n";
+    cr_assert_eq(read_number(db, sql, 1), 1);
+    cr_assert_eq(count_prepared(db, sql), 0);
+    for (int i = 2; i <= 8; i++)
+        cr_assert_eq(read_number(db, sql, i), i);
+    cr_assert_eq(count_prepared(db, sql), 1);
+}
+
+Test(db, prepares_no_more_than_its_table_holds)
+{
+    auto_db struct db *db = take_one();
+    char sql[64];
+    for (int i = 0; i < 2 * 2048; i++) {
+        snprintf(sql, sizeof sql, "SELECT $1::integer + %d AS n", i / 2);
+        cr_assert_eq(read_number(db, sql, 1), 1 + i / 2);
+    }
+    int64_t count = count_prepared(db, "SELECT $1::integer +");
+    cr_assert(count > 1000 && count < 2048, "%d", (int)count);
+}
+
+Test(db, prepares_again_after_a_failed_transaction)
+{
+    auto_db struct db *db = take_one();
+    const char *sql = "SELECT $1::integer * 2 AS n";
+    cr_assert_eq(read_number(db, sql, 1), 2);
+    cr_assert(db_begin(db, &err), "%s", err.text);
+    cr_assert_not(db_query(db, "SELECT 1/0", 0, NULL, NULL, &err));
+    cr_assert_not(db_query(db, sql, DB_PARAMS("1"), NULL, &err));
+    db_rollback(db);
+    cr_assert_eq(count_prepared(db, sql), 0);
+    cr_assert_eq(read_number(db, sql, 4), 8);
+    cr_assert_eq(count_prepared(db, sql), 1);
+}
+
+static const struct {
+    const char *change, *state;
+} spoilers[] = {
+    {"ALTER TABLE spoiled ADD b integer", "0A000"}, /* as a migration of the schema may */
+    {"DEALLOCATE ALL", "26000"},                    /* as a proxy between may */
+};
+
+Test(db, a_prepared_statement_that_is_spoiled_costs_one_connection)
+{
+    const char *sql = "SELECT * FROM spoiled";
+    for (size_t i = 0; i < sizeof spoilers / sizeof *spoilers; i++) {
+        auto_db struct db *db = take_one();
+        must(db, "CREATE TABLE IF NOT EXISTS spoiled (a integer)");
+        must(db, sql);
+        must(db, sql);
+        must(db, spoilers[i].change);
+        cr_assert_not(db_query(db, sql, 0, NULL, NULL, &err));
+        cr_assert_eq(err.code, ERROR_UNREACHABLE, "%s", err.text);
+        cr_assert(strstr(err.text, spoilers[i].state), "%s", err.text);
+        auto_db struct db *next = take_one();
+        must(next, sql);
+        must(next, "DROP TABLE spoiled");
+    }
+}
+
 static const struct {
     const char *sql;
     enum error_code code;
@@ -370,6 +451,7 @@ Test(db, the_listener_hears_and_says_when_it_may_have_missed_something)
 }
 
 static _Atomic int64_t heard_until_ms;
+static _Atomic int topics_told, everything_told;
 
 static void on_heard(void *context, int64_t until_ms)
 {
@@ -377,33 +459,86 @@ static void on_heard(void *context, int64_t until_ms)
     heard_until_ms = until_ms;
 }
 
-static void ignore(void *context, const char *channel, const char *payload)
+static void on_topic(void *context, const char *channel, const char *payload)
 {
     (void)context;
-    (void)channel;
-    (void)payload;
+    topics_told += strcmp(channel, DB_CHANNEL_CHANGED) == 0 && strncmp(payload, "topic ", 6) == 0;
+    everything_told += strcmp(channel, DB_CHANNEL_CHANGED) == 0 && !payload[0];
 }
+
+static void wait_heard(int64_t until_ms)
+{
+    for (int i = 0; i < 500 && heard_until_ms < until_ms; i++)
+        clock_sleep_ms(10);
+    cr_assert_geq(heard_until_ms, until_ms);
+    cr_assert_leq(heard_until_ms, clock_monotonic_ms());
+}
+
+/* As db/migrations makes it. */
+static void make_changes(struct db *db)
+{
+    must(db, "CREATE UNLOGGED TABLE IF NOT EXISTS change ("
+             " transaction xid8 NOT NULL DEFAULT pg_current_xact_id(), topic text NOT NULL,"
+             " PRIMARY KEY (transaction, topic))");
+}
+
+static const struct db_listening to_changes = {
+    .channels = (const char *const[]){"quiet", NULL}, .on_wake = on_topic, .on_heard = on_heard};
 
 Test(db, the_listener_says_up_to_when_it_has_heard_everything)
 {
-    static const char *const channels[] = {"quiet", NULL};
-    const struct db_listening listening = {
-        .channels = channels, .on_wake = ignore, .on_heard = on_heard};
     struct db_listener *listener = NULL;
     struct db *db = take_with_the_only_listener();
-    cr_assert(db_listener_open(&listener, conninfo(), &listening, &err), "%s", err.text);
-    int64_t begin_ms = clock_monotonic_ms();
-    for (int i = 0; i < 500 && heard_until_ms < begin_ms + 1000; i++)
-        clock_sleep_ms(10);
-    cr_assert_geq(heard_until_ms, begin_ms + 1000);
-    cr_assert_leq(heard_until_ms, clock_monotonic_ms());
+    make_changes(db);
+    cr_assert(db_listener_open(&listener, conninfo(), &to_changes, &err), "%s", err.text);
+    wait_heard(clock_monotonic_ms() + 1000);
     end_listener(db);
     int64_t lost_ms = clock_monotonic_ms();
-    for (int i = 0; i < 500 && heard_until_ms < lost_ms; i++)
-        clock_sleep_ms(10);
-    cr_assert_geq(heard_until_ms, lost_ms, "it hears again");
+    wait_heard(lost_ms); /* it hears again */
     db_listener_close(listener);
     give_with_lock(db);
+}
+
+static void change(struct db *db, int from, int to)
+{
+    struct db_text first = db_int(from), last = db_int(to);
+    cr_assert(db_query(db,
+                       "INSERT INTO change (topic) SELECT 'topic ' || n FROM generate_series($1"
+                       "::int, $2::int) n",
+                       DB_PARAMS(first.text, last.text), NULL, &err),
+              "%s", err.text);
+}
+
+/* Also what was begun long before and is committed after others that came later. */
+Test(db, the_listener_reads_each_change_once_in_whatever_order_they_commit)
+{
+    struct db_listener *listener = NULL;
+    struct db *slow = take_with_the_only_listener();
+    auto_db struct db *quick = take_one();
+    make_changes(slow);
+    change(quick, 1, 9); /* before it listens */
+    cr_assert(db_listener_open(&listener, conninfo(), &to_changes, &err), "%s", err.text);
+    cr_assert(db_begin(slow, &err), "%s", err.text);
+    change(slow, 10, 11);
+    change(quick, 12, 12);
+    wait_heard(clock_monotonic_ms());
+    cr_assert_eq(topics_told, 1);
+    change(quick, 13, 14);
+    wait_heard(clock_monotonic_ms());
+    cr_assert_eq(topics_told, 3);
+    cr_assert(db_commit(slow, &err), "%s", err.text);
+    wait_heard(clock_monotonic_ms());
+    cr_assert_eq(topics_told, 5);
+    wait_heard(clock_monotonic_ms() + 600);
+    cr_assert_eq(topics_told, 5);
+    cr_assert_eq(everything_told, 0);
+    change(quick, 1000, 2500);
+    wait_heard(clock_monotonic_ms());
+    cr_assert_eq(topics_told, 5);
+    cr_assert_eq(everything_told, 1, "too many to name");
+    must(slow, "DROP TABLE change");
+    db_listener_close(listener);
+    give_with_lock(slow);
 }
 
 static int count_of(struct db *db, const char *sql)
@@ -462,46 +597,59 @@ Test(db, a_connection_given_back_leaves_its_outer_transaction)
     db_give(db);
 }
 
-struct changes {
+/* As the functions of the schema do it. */
+#define TELL(state, text) "DO $$BEGIN RAISE INFO '%', " text " USING ERRCODE = '" state "'; END$$"
+
+struct told {
     int count;
-    char last[64];
+    char channel[DB_CHANNEL_SIZE], last[DB_PAYLOAD_SIZE];
 };
 
-static void note_change(void *context, const char *topic)
+static void note_told(void *context, const char *channel, const char *payload)
 {
-    struct changes *changes = context;
-    changes->count++;
-    snprintf(changes->last, sizeof changes->last, "%s", topic);
+    struct told *told = context;
+    told->count++;
+    snprintf(told->channel, sizeof told->channel, "%s", channel);
+    snprintf(told->last, sizeof told->last, "%s", payload);
 }
 
-static struct changes changes_of(struct db *db)
+Test(db, a_writer_is_told_what_it_changed_once_it_is_committed)
 {
-    struct changes changes = {0};
-    db_each_change(db, note_change, &changes);
-    return changes;
-}
-
-/* As the function resource_tell() of the schema does it. */
-#define TELL(text) "DO $$BEGIN RAISE INFO '%', " text " USING ERRCODE = 'CPCHG'; END$$"
-
-Test(db, a_writer_is_told_what_it_changed)
-{
-    struct db *db = take_one();
-    must(db, TELL("'a 1'"));
-    must(db, TELL("'a 1'"));
+    struct told told = {0};
+    cr_assert(db_pool_notify_start(pool, note_told, &told, &err), "%s", err.text);
+    auto_db struct db *db = take_one();
+    must(db, TELL("CPCHG", "'a 1'"));
+    cr_assert_eq(told.count, 1);
+    cr_assert_str_eq(told.channel, DB_CHANNEL_CHANGED);
+    cr_assert_str_eq(told.last, "a 1");
     must(db, "DO $$BEGIN RAISE WARNING 'something else'; END$$");
-    cr_assert_eq(changes_of(db).count, 1);
-    cr_assert_str_eq(changes_of(db).last, "a 1");
-    must(db, "DO $$BEGIN FOR i IN 1..40 LOOP RAISE INFO 'b %', i USING ERRCODE = 'CPCHG';"
-             " END LOOP; END$$");
-    cr_assert_eq(changes_of(db).count, 1, "too many to name");
-    cr_assert_str_eq(changes_of(db).last, "");
-    db_give(db);
-    db = take_one();
-    cr_assert_eq(changes_of(db).count, 0);
-    must(db, TELL("repeat('x', 100)"));
-    cr_assert_str_eq(changes_of(db).last, "", "too long to name");
-    db_give(db);
+    cr_assert_eq(told.count, 1);
+    cr_assert(db_begin(db, &err), "%s", err.text);
+    must(db, TELL("CPCHG", "'a 2'"));
+    must(db, TELL("CPCHG", "'a 2'"));
+    must(db, TELL("CPEVT", "'added'"));
+    cr_assert_eq(told.count, 1, "not before the commit");
+    cr_assert(db_commit(db, &err), "%s", err.text);
+    cr_assert_eq(told.count, 3);
+    cr_assert_str_eq(told.channel, "event");
+    must(db, TELL("CPCHG", "repeat('x', 100)"));
+    cr_assert_str_eq(told.last, "", "too long to name");
+}
+
+Test(db, what_is_rolled_back_tells_nothing)
+{
+    struct told told = {0};
+    cr_assert(db_pool_notify_start(pool, note_told, &told, &err), "%s", err.text);
+    auto_db struct db *db = take_one();
+    cr_assert_not(db_query(db,
+                           "DO $$BEGIN RAISE INFO 'a' USING ERRCODE = 'CPCHG';"
+                           " PERFORM 1/0; END$$",
+                           0, NULL, NULL, &err));
+    cr_assert(db_begin(db, &err), "%s", err.text);
+    must(db, TELL("CPCHG", "'a'"));
+    db_rollback(db);
+    must(db, "SELECT 1");
+    cr_assert_eq(told.count, 0);
 }
 
 Test(db, statements_are_counted)
