@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 
 from crosspool_test import shell
 from crosspool_test.coordinator import Coordinator
@@ -94,8 +95,19 @@ class Load:
         self.coordinator.query(FILL_HOSTS)
 
     def add_migrations(self, count, gap_ms):
+        """One falls due each gap_ms, and its host is woken then, as when it is created through the
+        API. Returns when all are due."""
         self.coordinator.query("DROP TABLE IF EXISTS bench_migration")
         self.coordinator.query(MIGRATIONS.format(count=count, hosts=self.hosts, gap_ms=gap_ms))
+        begin = time.monotonic()
+        with subprocess.Popen([self.postgres.binaries / "psql", "-X", "-q", "-d",
+                               self.coordinator.configuration["database"]],
+                              stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as psql:
+            for number in range(count):
+                time.sleep(max(0, begin + number * gap_ms / 1000 - time.monotonic()))
+                psql.stdin.write("SELECT pg_notify('host_steps', destination::text)"
+                                 f" FROM bench_migration WHERE k = {number};\n")
+                psql.stdin.flush()
 
     def begin(self, seconds):
         port = self.coordinator.configuration["agents"]["port"]

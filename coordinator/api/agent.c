@@ -7,7 +7,6 @@
 #include "base/failpoint.h"
 #include "coordinator/scheduler/report.h"
 #include "coordinator/security/config.h"
-#include "coordinator/store/inventory_store.h"
 #include "coordinator/store/step_store.h"
 
 #include <stdio.h>
@@ -35,17 +34,18 @@ static bool tells_clock(const struct http_request *request, const struct agent_r
 bool api_agent_report(void *context, struct http_request *request, bool is_last_call,
                       struct http_answer *answer, struct error *err)
 {
-    (void)context;
+    const struct api_context *api = context;
     (void)is_last_call;
     struct agent_report report = {0};
     if (!http_body(request, agent_report_fields, &report, err))
         return false;
     int64_t offset_ms = clock_offset_ms(request, &report);
-    bool is_done = failpoint("report.received", err) &&
-                   (!tells_clock(request, &report, offset_ms) ||
-                    report_clock(request->db, request->host, offset_ms, err)) &&
-                   report_apply(request->db, request->host, &report, err) &&
-                   failpoint("report.applied", err);
+    bool is_done =
+        failpoint("report.received", err) &&
+        (!tells_clock(request, &report, offset_ms) ||
+         report_clock(request->db, request->host, offset_ms, err)) &&
+        report_apply(request->db, request->host, api->config->host_lost_after_s, &report, err) &&
+        failpoint("report.applied", err);
     json_release(agent_report_fields, &report);
     answer->status = 204;
     if (!is_done && err->code == ERROR_INVALID)
@@ -81,10 +81,11 @@ bool api_agent_poll(void *context, struct http_request *request, bool is_last_ca
     struct agent_poll_answer found = {0};
     if (!http_body(request, agent_poll_fields, &poll, err))
         return false;
+    const struct step_poller poller = {.host = request->host,
+                                       .lost_after_s = api->config->host_lost_after_s};
     bool is_done = check_ids(request, "known", &poll.known, err) &&
                    check_ids(request, "cancelling", &poll.cancelling, err) &&
-                   inventory_store_seen(request->db, request->host, err) &&
-                   step_store_poll(request->db, request->host, &poll, &found, err);
+                   step_store_poll(request->db, &poller, &poll, &found, err);
     json_release(agent_poll_fields, &poll);
     if (!is_done)
         return false;

@@ -22,7 +22,8 @@ void db_give(struct db *db);
 
 /* Inside a transaction db_begin opens an inner one: it can be rolled back alone, is committed with
  * the outer one only, and ends by itself with the outer one. What db_begin began ends with
- * db_commit, or with db_rollback when anything failed, the commit included. */
+ * db_commit, or with db_rollback when anything failed, the commit included. The outermost one
+ * begins with its first statement, which it travels with. */
 bool db_begin(struct db *db, struct error *err) must_check;
 bool db_commit(struct db *db, struct error *err) must_check;
 void db_rollback(struct db *db);
@@ -65,6 +66,21 @@ bool db_query(struct db *db, const char *sql, int count, const char *const param
     {                                                                                              \
         __VA_ARGS__                                                                                \
     }
+/* Runs it with the next statement of this transaction, the commit at the latest, whose failure its
+ * own is then; the parameters are copied, `sql` must stay. For what nothing is asked of but that it
+ * is done. Outside of a transaction at once. */
+bool db_post(struct db *db, const char *sql, int count, const char *const params[],
+             struct error *err) must_check;
+/* Several statements of which none needs the answer of another, in one journey and, outside of a
+ * transaction, as one. *rows is set for all or for none. */
+struct db_statement {
+    const char *sql;
+    int count;
+    const char *const *params;
+    struct db_rows **rows; /* NULL: not asked for */
+};
+bool db_query_all(struct db *db, const struct db_statement statements[], int count,
+                  struct error *err) must_check;
 int db_count(const struct db_rows *rows);        /* rows returned */
 int64_t db_affected(const struct db_rows *rows); /* rows changed */
 /* By column name (an unknown name is a programmer's error: assert). NULL for SQL NULL; borrowed. */

@@ -100,6 +100,16 @@ bool db_answer(struct db *db, PGresult **result, struct error *err)
     return true;
 }
 
+bool db_take_sync(struct db *db, struct error *err)
+{
+    if (!wait_input(db, clock_monotonic_ms() + db->timeout_ms, err))
+        return false;
+    PGresult *sync = PQgetResult(db->connection);
+    bool is_sync = PQresultStatus(sync) == PGRES_PIPELINE_SYNC;
+    PQclear(sync);
+    return (is_sync && PQexitPipelineMode(db->connection)) || lost(db, err, "no end of an answer");
+}
+
 /* Durable commits even where the server's default is weaker; everything else keeps the server's
  * choice or gets a limit. */
 static const char session_sql[] =
@@ -145,5 +155,6 @@ void db_disconnect(struct db *db)
     db_prepared_free(db->prepared);
     db->prepared = NULL;
     db->depth = 0;
+    db_forget_waiting(db);
     db_notices_clear(&db->notices);
 }

@@ -163,6 +163,8 @@ void db_give(struct db *db)
     if (!db)
         return;
     db->depth = 0; /* all of it ends */
+    db_forget_waiting(db);
+    db_notices_clear(&db->notices);
     if (db->connection && PQtransactionStatus(db->connection) != PQTRANS_IDLE)
         db_rollback(db);
     struct db_pool *pool = db->pool;

@@ -69,10 +69,9 @@ static bool refuse_lost(struct error *err)
     return error_set(err, ERROR_UNREACHABLE, "database: the connection was lost");
 }
 
-/* Outside of a transaction a statement is one, and its end is a commit or a rollback. */
-static void settle_notices(struct db *db, bool is_good)
+void db_settle_notices(struct db *db, bool is_good)
 {
-    if (!db->notices.count || !db->connection ||
+    if (db->depth > 0 || !db->notices.count || !db->connection ||
         PQtransactionStatus(db->connection) != PQTRANS_IDLE)
         return;
     if (is_good)
@@ -81,24 +80,26 @@ static void settle_notices(struct db *db, bool is_good)
         db_notices_clear(&db->notices);
 }
 
+bool db_check_result(struct db *db, const PGresult *result, struct error *err)
+{
+    return is_good(result) || statement_failed(db, result, err);
+}
+
 static bool finish(struct db *db, PGresult **result, struct error *err)
 {
     PGresult *answer = NULL;
     if (!db_answer(db, &answer, err))
         return false;
-    bool is_done = is_good(answer);
+    bool is_done = db_check_result(db, answer, err);
+    db_settle_notices(db, is_done);
     if (is_done)
         *result = answer;
     else
-        statement_failed(db, answer, err);
-    if (db->depth == 0)
-        settle_notices(db, is_done);
-    if (!is_done)
         PQclear(answer);
     return is_done;
 }
 
-static bool not_sent(struct db *db, struct error *err)
+bool db_not_sent(struct db *db, struct error *err)
 {
     char line[180];
     db_first_line(PQerrorMessage(db->connection), line, sizeof line);
@@ -106,46 +107,61 @@ static bool not_sent(struct db *db, struct error *err)
     return error_set(err, ERROR_UNREACHABLE, "database: cannot send a statement: %s", line);
 }
 
-static bool prepare(struct db *db, const struct db_prepared_use *use, const char *sql,
-                    struct error *err)
+bool db_prepare(struct db *db, const char *sql, const char **name, struct error *err)
 {
-    if (!PQsendPrepare(db->connection, use->name, sql, 0, NULL))
-        return not_sent(db, err);
+    struct db_prepared_use use = db_prepared_find(db->prepared, sql);
+    *name = use.name;
+    if (!use.is_to_prepare)
+        return true;
+    if (!PQsendPrepare(db->connection, use.name, sql, 0, NULL))
+        return db_not_sent(db, err);
     PGresult *result = NULL;
     if (!finish(db, &result, err))
         return false;
     PQclear(result);
-    db_prepared_keep(db->prepared, use);
+    db_prepared_keep(db->prepared, &use);
     return true;
 }
 
-static int send_query(struct db *db, const char *name, const char *sql, int count,
-                      const char *const params[])
+bool db_send(struct db *db, const char *name, const char *sql, int count,
+             const char *const params[])
 {
-    return name ? PQsendQueryPrepared(db->connection, name, count, params, NULL, NULL, 0)
-                : PQsendQueryParams(db->connection, sql, count, NULL, params, NULL, NULL, 0);
+    return name ? PQsendQueryPrepared(db->connection, name, count, params, NULL, NULL, 0) == 1
+                : PQsendQueryParams(db->connection, sql, count, NULL, params, NULL, NULL, 0) == 1;
+}
+
+struct db_rows *db_rows_new(PGresult *result)
+{
+    struct db_rows *made = memory_alloc(sizeof *made);
+    made->result = result;
+    return made;
+}
+
+const char *db_rows_command(const struct db_rows *rows)
+{
+    return PQcmdStatus(rows->result);
 }
 
 bool db_query(struct db *db, const char *sql, int count, const char *const params[],
               struct db_rows **rows, struct error *err)
 {
+    const struct db_statement one = {sql, count, params, rows};
+    if (db_has_waiting(db))
+        return db_query_all(db, &one, 1, err);
     if (!db->connection)
         return refuse_lost(err);
-    struct db_prepared_use use = db_prepared_find(db->prepared, sql);
-    if (use.is_to_prepare && !prepare(db, &use, sql, err))
+    const char *name = NULL;
+    if (!db_prepare(db, sql, &name, err))
         return false;
-    if (!send_query(db, use.name, sql, count, params))
-        return not_sent(db, err);
+    if (!db_send(db, name, sql, count, params))
+        return db_not_sent(db, err);
     PGresult *result = NULL;
     if (!finish(db, &result, err))
         return false;
-    if (!rows) {
+    if (rows)
+        *rows = db_rows_new(result);
+    else
         PQclear(result);
-        return true;
-    }
-    struct db_rows *made = memory_alloc(sizeof *made);
-    made->result = result;
-    *rows = made;
     return true;
 }
 
@@ -153,8 +169,10 @@ bool db_execute(struct db *db, const char *sql, struct error *err)
 {
     if (!db->connection)
         return refuse_lost(err);
+    if (db_has_waiting(db) && !db_send_waiting(db, err))
+        return false;
     if (!PQsendQuery(db->connection, sql))
-        return not_sent(db, err);
+        return db_not_sent(db, err);
     PGresult *result = NULL;
     if (!finish(db, &result, err))
         return false;
@@ -172,10 +190,14 @@ static bool at_level(struct db *db, const char *word, int depth, struct error *e
 
 bool db_begin(struct db *db, struct error *err)
 {
-    bool is_begun =
-        db->depth == 0 ? db_execute(db, "BEGIN", err) : at_level(db, "SAVEPOINT", db->depth, err);
-    db->depth += is_begun;
-    return is_begun;
+    if (!db->connection)
+        return refuse_lost(err);
+    if (db->depth == 0)
+        db->is_begin_due = true;
+    else if (!at_level(db, "SAVEPOINT", db->depth, err))
+        return false;
+    db->depth++;
+    return true;
 }
 
 bool db_be_patient(struct db *db, struct error *err)
@@ -184,24 +206,28 @@ bool db_be_patient(struct db *db, struct error *err)
     return db_execute(db, "SET LOCAL statement_timeout = 0", err);
 }
 
+/* PostgreSQL answers COMMIT of a failed transaction with success and ROLLBACK. */
+static bool commit_sent(struct db *db, struct error *err)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    if (!db_query(db, "COMMIT", 0, NULL, &rows, err))
+        return false;
+    return strcmp(db_rows_command(rows), "COMMIT") == 0 ||
+           error_set(err, ERROR_INTERNAL,
+                     "database: a failed transaction was committed by mistake; it was rolled back");
+}
+
 static bool commit_outer(struct db *db, struct error *err)
 {
     if (!db->connection)
         return refuse_lost(err);
-    if (!PQsendQuery(db->connection, "COMMIT"))
-        return not_sent(db, err);
-    PGresult *result = NULL;
-    if (!finish(db, &result, err))
+    bool is_empty = db->is_begin_due && !db->posted.count; /* nothing was done in it */
+    if (!is_empty && !commit_sent(db, err))
         return false;
-    /* PostgreSQL answers COMMIT of a failed transaction with success and ROLLBACK */
-    bool is_committed = strcmp(PQcmdStatus(result), "COMMIT") == 0;
-    PQclear(result);
+    db_forget_waiting(db);
     db->timeout_ms = DB_ANSWER_TIMEOUT_MS;
-    if (is_committed)
-        db_notifier_publish(db_pool_notifier(db->pool), &db->notices);
-    return is_committed || error_set(err, ERROR_INTERNAL,
-                                     "database: a failed transaction was committed by mistake; "
-                                     "it was rolled back");
+    db_notifier_publish(db_pool_notifier(db->pool), &db->notices);
+    return true;
 }
 
 bool db_commit(struct db *db, struct error *err)
@@ -217,9 +243,13 @@ void db_rollback(struct db *db)
     struct error ignored;
     bool is_inner = db->depth > 1;
     db->depth -= db->depth > 0;
+    bool is_begun = !db->is_begin_due;
+    db_forget_waiting(db); /* an inner transaction begins with what waited before sent */
     if (!is_inner) {
         db_notices_clear(&db->notices);
         db->timeout_ms = DB_ANSWER_TIMEOUT_MS;
+        if (!is_begun)
+            return;
     }
     bool is_done = is_inner ? at_level(db, "ROLLBACK TO SAVEPOINT", db->depth, &ignored) &&
                                   at_level(db, "RELEASE SAVEPOINT", db->depth, &ignored)
@@ -251,7 +281,7 @@ void db_notify(struct db *db, const char *channel, const char *payload)
     if (!db->connection)
         return; /* its transaction is lost, too */
     db_notices_add(&db->notices, channel, payload);
-    if (PQtransactionStatus(db->connection) == PQTRANS_IDLE)
+    if (db->depth == 0)
         db_notifier_publish(db_pool_notifier(db->pool), &db->notices);
 }
 

@@ -15,8 +15,9 @@ static bool number(struct db *db, bool *is_more, struct error *err)
     int64_t last = 0, count = 0;
     if (!event_store_lock(db, &is_mine, &last, err))
         return false;
-    if (is_mine && (!event_store_number(db, last, BATCH, &count, err) ||
-                    !webhook_delivery_fan_out(db, last, err) || !failpoint("event.numbered", err)))
+    if (is_mine &&
+        (!event_store_number(db, last, BATCH, &count, err) ||
+         !webhook_delivery_fan_out(db, last, count, err) || !failpoint("event.numbered", err)))
         return false;
     *is_more = count == BATCH;
     return true;

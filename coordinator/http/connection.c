@@ -56,24 +56,27 @@ bool http_connection_use(struct MHD_Connection *connection)
     return is_first;
 }
 
+/* Called locked. Where this is limited there are no thousands of them. */
+static int count_from(const struct http_listener *listener, const struct sockaddr *address)
+{
+    char from[HTTP_ADDRESS_SIZE];
+    int count = 0;
+    describe(address, from);
+    for (struct http_connection *other = listener->connections; other; other = other->next)
+        count += !other->is_stream && strcmp(other->address, from) == 0;
+    return count;
+}
+
 enum MHD_Result http_may_connect(void *context, const struct sockaddr *address, socklen_t size)
 {
     (void)size;
     struct http_listener *listener = context;
     struct http_server *server = listener->server;
-    char from[HTTP_ADDRESS_SIZE];
-    describe(address, from);
-    int here = 0, total = 0;
     pthread_mutex_lock(&server->connection_lock);
-    for (struct http_connection *other = server->connections; other; other = other->next) {
-        if (other->listener != listener || other->is_stream)
-            continue;
-        total++;
-        here += strcmp(other->address, from) == 0;
-    }
+    bool is_full = listener->most_connections && listener->counted >= listener->most_connections;
+    bool is_greedy = listener->most_per_address && !is_full &&
+                     count_from(listener, address) >= listener->most_per_address;
     pthread_mutex_unlock(&server->connection_lock);
-    bool is_full = listener->most_connections && total >= listener->most_connections;
-    bool is_greedy = listener->most_per_address && here >= listener->most_per_address;
     if (!is_full && !is_greedy)
         return MHD_YES;
     http_count_refusal(server, is_full ? REFUSAL_CONNECTIONS : REFUSAL_ADDRESS);
@@ -94,10 +97,11 @@ static void opened(struct http_listener *listener, struct MHD_Connection *connec
     if (server->header_ms)
         own->deadline_ms = clock_monotonic_ms() + server->header_ms;
     pthread_mutex_lock(&server->connection_lock);
-    own->next = server->connections;
+    own->next = listener->connections;
     if (own->next)
         own->next->previous = own;
-    server->connections = own;
+    listener->connections = own;
+    listener->counted++;
     pthread_mutex_unlock(&server->connection_lock);
     *state = own;
 }
@@ -115,7 +119,8 @@ static void closed(struct http_server *server, void **state)
     if (own->previous)
         own->previous->next = own->next;
     else
-        server->connections = own->next;
+        own->listener->connections = own->next;
+    own->listener->counted -= !own->is_stream;
     pthread_mutex_unlock(&server->connection_lock);
     free(own);
     *state = NULL;
@@ -150,20 +155,20 @@ void http_connection_streams(struct MHD_Connection *connection, bool is_stream)
     if (!own)
         return;
     pthread_mutex_lock(&own->listener->server->connection_lock);
+    own->listener->counted += own->is_stream - is_stream;
     own->is_stream = is_stream;
     pthread_mutex_unlock(&own->listener->server->connection_lock);
 }
 
 /* Called locked. libmicrohttpd reads the end and closes. */
-static void end_slow(struct http_server *server)
+static void end_slow(struct http_listener *listener, int64_t now_ms)
 {
-    int64_t now_ms = clock_monotonic_ms();
-    for (struct http_connection *own = server->connections; own; own = own->next) {
+    for (struct http_connection *own = listener->connections; own; own = own->next) {
         if (!own->deadline_ms || own->deadline_ms > now_ms || own->fd < 0)
             continue;
         (void)shutdown(own->fd, SHUT_RDWR);
         own->deadline_ms = 0;
-        http_count_refusal(server, REFUSAL_SLOW);
+        http_count_refusal(listener->server, REFUSAL_SLOW);
     }
 }
 
@@ -172,7 +177,9 @@ static void *watch(void *context)
     struct http_server *server = context;
     pthread_mutex_lock(&server->connection_lock);
     while (!server->is_watch_over) {
-        end_slow(server);
+        int64_t now_ms = clock_monotonic_ms();
+        for (int i = 0; i < HTTP_PORTS; i++)
+            end_slow(&server->listeners[i], now_ms);
         struct timespec until;
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec += SWEEP_S;

@@ -14,10 +14,10 @@
 #include <unistd.h>
 
 enum {
-    /* They only read and write. Of those of agents there are more: each hands its connections
-     * round, one after another, and what waits for its turn is a step that is due. */
+    /* They only read and write. Whenever one connection is resumed, libmicrohttpd looks at all the
+     * suspended ones of its thread, so thousands of parked polls are divided among many. */
     IO_THREADS = 2,
-    AGENT_IO_THREADS = 16,
+    AGENT_IO_THREADS = 64,
     HEADER_MEMORY = 32 << 10,
     AGENT_HEADER_MEMORY = 8 << 10, /* of agents, whose headers are few */
     IDLE_TIMEOUT_S = 60,

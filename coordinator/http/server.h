@@ -110,6 +110,8 @@ struct http_listener {
     size_t body_limit;
     int most_connections, most_per_address; /* 0 = no limit */
     struct MHD_Daemon *daemon;
+    struct http_connection *connections; /* all of it, guarded by the server's connection_lock */
+    int counted;                         /* of those, without streams */
 };
 
 struct http_counts;
@@ -134,8 +136,7 @@ struct http_server {
     _Atomic uint64_t refusals[REFUSALS];
     int header_ms, body_ms;
 
-    pthread_mutex_t connection_lock; /* guards the next five */
-    struct http_connection *connections;
+    pthread_mutex_t connection_lock; /* guards the listeners' connections and the next four */
     pthread_cond_t watch_changed;
     bool is_watch_over;
     bool has_watcher;

@@ -216,17 +216,15 @@ static bool apply_result(struct db *db, void *context, struct error *err)
     struct step_row step = {0};
     bool is_found = false;
     work->is_taken = false; /* of an attempt that was rolled back */
-    if (!step_store_find(db, work->host, result->step, &step, &is_found, err))
+    auto_migration_row struct migration_row row = {0};
+    if (!migration_store_lock_of_step(db, work->host, result->step, &row, &is_found, err))
         return false;
     if (!is_found) {
         log_warning("host %s reports step %s, which is none of its steps", work->host,
                     result->step);
         return true;
     }
-    auto_migration_row struct migration_row row = {0};
-    if (!migration_store_lock(db, step.migration, &row, err))
-        return false;
-    /* once more under the lock: another transaction may have answered or superseded it */
+    /* under the lock: nobody else answers or supersedes it now */
     if (!step_store_find(db, work->host, result->step, &step, &is_found, err))
         return false;
     if (!is_found || !step.is_live) {
@@ -238,17 +236,11 @@ static bool apply_result(struct db *db, void *context, struct error *err)
     return step_store_finish(db, result, err) && move_on(db, &row, &step, result, err);
 }
 
-/* Inventories that the host began before a result and that come after it would undo what the
- * result did, so they are shut out before the first one counts. That is a transaction of its own:
- * an inventory locks its host before the migrations, a result must not do it the other way
- * round. */
 static bool apply_results(struct db *db, const char *host, const struct agent_report *report,
                           struct error *err)
 {
     const struct json_array *results = &report->results;
     const struct step_result *items = results->items;
-    if (results->count && !inventory_store_outdate(db, host, report->inventory_generation, err))
-        return error_prefix(err, "inventory");
     for (size_t i = 0; i < results->count; i++) {
         struct result_work work = {.host = host, .result = &items[i]};
         if (!transaction_run(db, apply_result, &work, err))
@@ -274,12 +266,24 @@ bool report_clock(struct db *db, const char *host, int64_t offset_ms, struct err
     return true;
 }
 
-bool report_apply(struct db *db, const char *host, const struct agent_report *report,
-                  struct error *err)
+/* Inventories that the host began before a result and that come after it would undo what the
+ * result did, so they are shut out before the first one counts; an inventory in the report itself
+ * shuts them out as well. That is a transaction of its own: an inventory locks its host before the
+ * migrations, a result must not do it the other way round. */
+static bool note_host(struct db *db, const char *host, int lost_after_s,
+                      const struct agent_report *report, struct error *err)
+{
+    bool shuts_out = report->results.count && !report->has_inventory;
+    return inventory_store_seen(db, host, lost_after_s,
+                                shuts_out ? report->inventory_generation : 0, err);
+}
+
+bool report_apply(struct db *db, const char *host, int lost_after_s,
+                  const struct agent_report *report, struct error *err)
 {
     struct host_work work = {.host = host, .report = report};
-    if (!inventory_store_seen(db, host, err))
-        return false;
+    if (!note_host(db, host, lost_after_s, report, err))
+        return error_prefix(err, "host");
     if (report->has_inventory && !transaction_run(db, apply_inventory, &work, err))
         return error_prefix(err, "inventory");
     if (report->ledger.count && !transaction_run(db, apply_ledger, &work, err))

@@ -9,5 +9,5 @@ bool report_clock(struct db *db, const char *host, int64_t offset_ms, struct err
 
 /* True: all of the report is durable. False: nothing of it is lost, because the agent sends it
  * again, and whatever was applied already is recognized. */
-bool report_apply(struct db *db, const char *host, const struct agent_report *report,
-                  struct error *err) must_check;
+bool report_apply(struct db *db, const char *host, int lost_after_s,
+                  const struct agent_report *report, struct error *err) must_check;

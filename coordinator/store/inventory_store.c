@@ -218,24 +218,44 @@ bool inventory_store_apply(struct db *db, const char *host, int64_t generation,
     return true;
 }
 
+/* A heartbeat that a crash loses comes again, so its commit waits for no disk and no standby:
+ * thousands of hosts send one all the time. The setting ends with the transaction. */
+#define NO_WAIT " AND set_config('synchronous_commit', 'off', true) = 'off'"
+
+/* Of a host that everybody takes for up: no trigger of the table has anything to do with it. */
+static const char sql_seen[] =
+    "UPDATE host SET last_seen = now() WHERE id = $1 AND is_up"
+    " AND last_seen < now() - interval '1 s'"
+    " AND last_seen >= now() - make_interval(secs => $2::integer - 1)" NO_WAIT;
+
+/* Of one that was, or may have been, taken for lost; it is up again, which is told. */
+static const char sql_seen_again[] =
+    "UPDATE host SET last_seen = now(), is_up = true WHERE id = $1"
+    " AND (NOT is_up OR last_seen IS NULL OR last_seen > now() + interval '1 s'"
+    "  OR last_seen < now() - make_interval(secs => $2::integer - 1))" NO_WAIT;
+
+void inventory_store_seen_statements(const char *const params[2],
+                                     struct db_statement out[HOST_SEEN_STATEMENTS])
+{
+    out[0] = (struct db_statement){.sql = sql_seen, .count = 2, .params = params};
+    out[1] = (struct db_statement){.sql = sql_seen_again, .count = 2, .params = params};
+}
+
+/* It does not wait either: what relies on it is committed later, and PostgreSQL writes its log in
+ * order. */
 static const char sql_outdate[] = "UPDATE host SET inventory_generation = $2"
                                   " WHERE id = $1 AND inventory_generation < $2";
 
-bool inventory_store_outdate(struct db *db, const char *host, int64_t generation, struct error *err)
+bool inventory_store_seen(struct db *db, const char *host, int lost_after_s, int64_t outdated,
+                          struct error *err)
 {
-    struct db_text number = db_int(generation);
-    return db_query(db, sql_outdate, DB_PARAMS(host, number.text), NULL, err);
-}
-
-/* A heartbeat that a crash loses comes again, so its commit waits for no disk and no standby:
- * thousands of hosts send one all the time. The setting ends with the statement's transaction. */
-static const char sql_seen[] = "UPDATE host SET last_seen = now() WHERE id = $1"
-                               " AND (last_seen IS NULL OR last_seen < now() - interval '1 s')"
-                               " AND set_config('synchronous_commit', 'off', true) = 'off'";
-
-bool inventory_store_seen(struct db *db, const char *host, struct error *err)
-{
-    return db_query(db, sql_seen, DB_PARAMS(host), NULL, err);
+    struct db_text seconds = db_int(lost_after_s), number = db_int(outdated);
+    const char *const seen[] = {host, seconds.text};
+    const char *const outdate[] = {host, number.text};
+    struct db_statement statements[HOST_SEEN_STATEMENTS + 1];
+    inventory_store_seen_statements(seen, statements);
+    statements[HOST_SEEN_STATEMENTS] = (struct db_statement){sql_outdate, 2, outdate, NULL};
+    return db_query_all(db, statements, HOST_SEEN_STATEMENTS + (outdated > 0), err);
 }
 
 static const char sql_clock[] =

@@ -57,13 +57,14 @@ static bool read_row(const struct db_rows *rows, struct migration_row *row, stru
     " WHEN 'window' THEN coalesce(switchover_from > now(), false)"                                 \
     "  OR coalesce(switchover_until <= now(), false) ELSE false END)"
 
-#define ROW                                                                                        \
+#define ROW ROW_OF "$1"
+#define ROW_OF                                                                                     \
     "SELECT id, vm_id, destination_vm_id, source_host_id, destination_host_id,"                    \
     " destination_pool_id, requested_host_id, state, epoch, is_cancel_requested,"                  \
     " " SWITCHOVER_HELD " AS is_held, retries - retries_used AS retries_left,"                     \
     " coalesce(error_code, '') AS error_code, bandwidth_bytes_per_s, network,"                     \
     " spec ->> 'traceparent' AS traceparent,"                                                      \
-    " mapping::text AS mapping, spec::text AS spec FROM migration WHERE id = $1"
+    " mapping::text AS mapping, spec::text AS spec FROM migration WHERE id = "
 
 static const char sql_lock[] = ROW " FOR NO KEY UPDATE";
 
@@ -77,6 +78,19 @@ bool migration_store_lock(struct db *db, const char *id, struct migration_row *r
         return error_set(err, ERROR_NOT_FOUND,
                          "migration %s does not exist: GET /v1/migrations lists them", id);
     return read_row(rows, row, err);
+}
+
+static const char sql_lock_of_step[] =
+    ROW_OF "(SELECT migration_id FROM step WHERE id = $1 AND host_id = $2) FOR NO KEY UPDATE";
+
+bool migration_store_lock_of_step(struct db *db, const char *host, const char *step,
+                                  struct migration_row *row, bool *is_found, struct error *err)
+{
+    auto_db_rows struct db_rows *rows = NULL;
+    if (!db_query(db, sql_lock_of_step, DB_PARAMS(step, host), &rows, err))
+        return false;
+    *is_found = db_count(rows) == 1;
+    return !*is_found || read_row(rows, row, err);
 }
 
 static const char sql_try_lock[] = ROW " FOR NO KEY UPDATE SKIP LOCKED";
@@ -183,8 +197,7 @@ static const char sql_set_error[] = "UPDATE migration SET error_code = $2, error
 bool migration_store_set_error(struct db *db, const char *id, const struct error *why,
                                struct error *err)
 {
-    return db_query(db, sql_set_error, DB_PARAMS(id, error_code_name(why->code), why->text), NULL,
-                    err);
+    return db_post(db, sql_set_error, DB_PARAMS(id, error_code_name(why->code), why->text), err);
 }
 
 static const char sql_ask_cancel[] =
@@ -204,7 +217,7 @@ static const char sql_set_waits_for[] =
 bool migration_store_set_waits_for(struct db *db, const char *id, const char *text,
                                    struct error *err)
 {
-    return db_query(db, sql_set_waits_for, DB_PARAMS(id, text), NULL, err);
+    return db_post(db, sql_set_waits_for, DB_PARAMS(id, text), err);
 }
 
 static const char sql_set_pause[] =
@@ -213,7 +226,7 @@ static const char sql_set_pause[] =
 bool migration_store_set_pause(struct db *db, const char *id, int64_t pause_us, struct error *err)
 {
     struct db_text number = db_int(pause_us);
-    return db_query(db, sql_set_pause, DB_PARAMS(id, number.text), NULL, err);
+    return db_post(db, sql_set_pause, DB_PARAMS(id, number.text), err);
 }
 
 /* Inside a pool the row with this domain is the VM itself and moves; between pools it is new, or
@@ -256,7 +269,7 @@ bool migration_store_commit(struct db *db, const struct migration_row *row, stru
     static const char *const statements[] = {sql_commit_vm, sql_commit_vbds, sql_commit_vifs,
                                              sql_commit_source};
     for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++) {
-        if (!db_query(db, statements[i], DB_PARAMS(row->id), NULL, err))
+        if (!db_post(db, statements[i], DB_PARAMS(row->id), err))
             return false;
     }
     return true;
@@ -266,7 +279,7 @@ static const char sql_release_vm[] = "DELETE FROM vm WHERE id = $1 AND NOT is_pr
 
 bool migration_store_release_vm(struct db *db, const struct migration_row *row, struct error *err)
 {
-    return db_query(db, sql_release_vm, DB_PARAMS(row->vm), NULL, err);
+    return db_post(db, sql_release_vm, DB_PARAMS(row->vm), err);
 }
 
 static const char sql_load_of[] =

@@ -36,6 +36,10 @@ static inline void cleanup_migration_row(struct migration_row *row)
 /* Locks the row until the transaction ends. ERROR_NOT_FOUND names it and what to do. */
 bool migration_store_lock(struct db *db, const char *id, struct migration_row *row,
                           struct error *err) must_check;
+/* The migration of this step of the host. */
+bool migration_store_lock_of_step(struct db *db, const char *host, const char *step,
+                                  struct migration_row *row, bool *is_found,
+                                  struct error *err) must_check;
 /* As above, but a row that somebody else has locked is left out: *is_locked says so. */
 bool migration_store_try_lock(struct db *db, const char *id, struct migration_row *row,
                               bool *is_locked, struct error *err) must_check;

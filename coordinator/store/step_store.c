@@ -4,6 +4,7 @@
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/memory.h"
+#include "coordinator/store/inventory_store.h"
 #include "coordinator/store/word.h"
 
 #include <stdlib.h>
@@ -40,10 +41,10 @@ bool step_store_insert(struct db *db, const struct migration_row *migration,
     struct db_text epoch = db_int(has_epoch(made->kind) ? migration->epoch : 0);
     struct db_text attempt = db_int(made->attempt);
     struct db_text delay = db_int(made->delay_s);
-    if (!db_query(db, sql_insert,
-                  DB_PARAMS(id, migration->id, host, step_kind_names[made->kind], epoch.text,
-                            handoff_verdict_names[made->verdict], attempt.text, delay.text),
-                  NULL, err))
+    if (!db_post(db, sql_insert,
+                 DB_PARAMS(id, migration->id, host, step_kind_names[made->kind], epoch.text,
+                           handoff_verdict_names[made->verdict], attempt.text, delay.text),
+                 err))
         return false;
     step_store_wake(db, host);
     return true;
@@ -84,8 +85,8 @@ bool step_store_finish(struct db *db, const struct step_result *result, struct e
 {
     const char *code = result->is_done ? NULL : error_code_name(result->error);
     const char *text = result->is_done ? NULL : result->error_text;
-    return db_query(db, sql_finish, DB_PARAMS(result->step, db_bool(result->is_done), code, text),
-                    NULL, err);
+    return db_post(db, sql_finish, DB_PARAMS(result->step, db_bool(result->is_done), code, text),
+                   err);
 }
 
 static const char sql_supersede[] = "UPDATE step SET state = 'superseded', ended_at = now()"
@@ -93,7 +94,7 @@ static const char sql_supersede[] = "UPDATE step SET state = 'superseded', ended
 
 bool step_store_supersede(struct db *db, const struct migration_row *migration, struct error *err)
 {
-    if (!db_query(db, sql_supersede, DB_PARAMS(migration->id), NULL, err))
+    if (!db_post(db, sql_supersede, DB_PARAMS(migration->id), err))
         return false;
     step_store_wake(db, migration->source_host);
     step_store_wake(db, migration->destination_host);
@@ -107,7 +108,7 @@ static const char sql_ask_cancel[] =
 bool step_store_ask_cancel(struct db *db, const struct migration_row *migration,
                            enum step_kind kind, struct error *err)
 {
-    if (!db_query(db, sql_ask_cancel, DB_PARAMS(migration->id, step_kind_names[kind]), NULL, err))
+    if (!db_post(db, sql_ask_cancel, DB_PARAMS(migration->id, step_kind_names[kind]), err))
         return false;
     step_store_wake(db, host_of(migration, kind));
     return true;
@@ -211,14 +212,9 @@ static bool read_step(const struct db_rows *rows, int i, struct step *out, struc
     return true;
 }
 
-static bool poll_steps(struct db *db, const char *host, const char *known,
-                       const struct agent_poll *poll, struct agent_poll_answer *answer,
-                       struct error *err)
+static bool read_steps(const struct db_rows *rows, const struct agent_poll *poll,
+                       struct agent_poll_answer *answer, struct error *err)
 {
-    auto_db_rows struct db_rows *rows = NULL;
-    struct db_text limit = db_int(POLL_STEPS);
-    if (!db_query(db, sql_poll_steps, DB_PARAMS(host, known, limit.text), &rows, err))
-        return false;
     struct step *steps = memory_array((size_t)db_count(rows), sizeof *steps);
     answer->steps.items = steps;
     for (int i = 0; i < db_count(rows); i++) {
@@ -235,17 +231,12 @@ static const char sql_poll_cancel[] =
     "SELECT id FROM step WHERE host_id = $1 AND id = ANY ($2::uuid[]) AND id <> ALL ($3::uuid[])"
     " AND (state = 'superseded' OR is_cancel_requested) ORDER BY sequence";
 
-static bool poll_cancel(struct db *db, const char *host, const char *known, const char *cancelling,
-                        struct agent_poll_answer *answer, struct error *err)
+static void read_cancel(const struct db_rows *rows, struct agent_poll_answer *answer)
 {
-    auto_db_rows struct db_rows *rows = NULL;
-    if (!db_query(db, sql_poll_cancel, DB_PARAMS(host, known, cancelling), &rows, err))
-        return false;
     char **ids = memory_array((size_t)db_count(rows), sizeof *ids);
     answer->cancel.items = ids;
     for (int i = 0; i < db_count(rows); i++)
         ids[answer->cancel.count++] = memory_copy_text(db_value(rows, i, "id"));
-    return true;
 }
 
 static const char sql_poll_settings[] =
@@ -256,17 +247,8 @@ static const char sql_poll_settings[] =
     "   AS k(migration uuid, version bigint) WHERE k.migration = m.id), 0)"
     " ORDER BY m.sequence LIMIT $3";
 
-static bool poll_settings(struct db *db, const char *host, const struct agent_poll *poll,
-                          struct agent_poll_answer *answer, struct error *err)
+static void read_settings(const struct db_rows *rows, struct agent_poll_answer *answer)
 {
-    answer->has_settings = poll->has_settings;
-    if (!poll->has_settings)
-        return true;
-    auto_db_rows struct db_rows *rows = NULL;
-    auto_free char *json = json_encode_text(agent_poll_fields, poll);
-    struct db_text limit = db_int(POLL_STEPS);
-    if (!db_query(db, sql_poll_settings, DB_PARAMS(host, json, limit.text), &rows, err))
-        return false;
     struct transfer_settings *items = memory_array((size_t)db_count(rows), sizeof *items);
     for (int i = 0; i < db_count(rows); i++) {
         items[i] = (struct transfer_settings){
@@ -278,28 +260,64 @@ static bool poll_settings(struct db *db, const char *host, const struct agent_po
         memcpy(items[i].migration, db_value(rows, i, "id"), UUID_SIZE);
     }
     answer->settings = (struct json_array){.items = items, .count = (size_t)db_count(rows)};
-    return true;
 }
 
-bool step_store_poll(struct db *db, const char *host, const struct agent_poll *poll,
+/* All of it in one journey: a poll that finds nothing is what thousands of hosts ask all the time.
+ * What nobody knows cannot be cancelled, so that is not asked then. */
+static bool ask_poll(struct db *db, const struct step_poller *poller, const struct agent_poll *poll,
+                     const char *const lists[2], struct db_rows *found[3], struct error *err)
+{
+    const char *host = poller->host;
+    auto_free char *json = poll->has_settings ? json_encode_text(agent_poll_fields, poll) : NULL;
+    struct db_text limit = db_int(POLL_STEPS), lost = db_int(poller->lost_after_s);
+    const char *const seen[] = {host, lost.text};
+    const char *const steps[] = {host, lists[0], limit.text};
+    const char *const cancel[] = {host, lists[0], lists[1]};
+    const char *const settings[] = {host, json, limit.text};
+    struct db_statement statements[HOST_SEEN_STATEMENTS + 3];
+    int count = HOST_SEEN_STATEMENTS;
+    inventory_store_seen_statements(seen, statements);
+    statements[count++] = (struct db_statement){sql_poll_steps, 3, steps, &found[0]};
+    if (poll->known.count)
+        statements[count++] = (struct db_statement){sql_poll_cancel, 3, cancel, &found[1]};
+    if (poll->has_settings)
+        statements[count++] = (struct db_statement){sql_poll_settings, 3, settings, &found[2]};
+    return db_query_all(db, statements, count, err);
+}
+
+static bool read_poll(struct db_rows *const found[3], const struct agent_poll *poll,
+                      struct agent_poll_answer *answer, struct error *err)
+{
+    answer->has_settings = poll->has_settings;
+    if (found[1])
+        read_cancel(found[1], answer);
+    if (found[2])
+        read_settings(found[2], answer);
+    return read_steps(found[0], poll, answer, err);
+}
+
+bool step_store_poll(struct db *db, const struct step_poller *poller, const struct agent_poll *poll,
                      struct agent_poll_answer *answer, struct error *err)
 {
     auto_free char *known = NULL;
     auto_free char *cancelling = NULL;
+    struct db_rows *found[3] = {NULL};
+    struct agent_poll_answer made = {0};
     if (!uuid_list(&poll->known, "known", &known, err) ||
         !uuid_list(&poll->cancelling, "cancelling", &cancelling, err))
         return false;
-    if (poll->known.count && !db_query(db, sql_running, DB_PARAMS(host, known), NULL, err))
+    if (poll->known.count && !db_query(db, sql_running, DB_PARAMS(poller->host, known), NULL, err))
         return false;
-    struct agent_poll_answer found = {0};
-    if (!poll_steps(db, host, known, poll, &found, err) ||
-        (poll->known.count && !poll_cancel(db, host, known, cancelling, &found, err)) ||
-        !poll_settings(db, host, poll, &found, err)) {
-        json_release(agent_poll_answer_fields, &found);
-        return false;
-    }
-    *answer = found;
-    return true;
+    bool is_done =
+        ask_poll(db, poller, poll, (const char *const[]){known, cancelling}, found, err) &&
+        read_poll(found, poll, &made, err);
+    for (int i = 0; i < 3; i++)
+        db_rows_free(found[i]);
+    if (is_done)
+        *answer = made;
+    else
+        json_release(agent_poll_answer_fields, &made);
+    return is_done;
 }
 
 static const char sql_hasten[] =
@@ -309,7 +327,7 @@ static const char sql_hasten[] =
 bool step_store_hasten(struct db *db, const struct migration_row *migration, enum step_kind kind,
                        struct error *err)
 {
-    if (!db_query(db, sql_hasten, DB_PARAMS(migration->id, step_kind_names[kind]), NULL, err))
+    if (!db_post(db, sql_hasten, DB_PARAMS(migration->id, step_kind_names[kind]), err))
         return false;
     step_store_wake(db, host_of(migration, kind));
     return true;

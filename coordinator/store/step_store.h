@@ -54,8 +54,12 @@ bool step_store_receive_error(struct db *db, const char *migration, int64_t epoc
 
 /* What a poll of this host answers: live steps that are due and not in `known`, those of `known` to
  * stop that are not in `cancelling`, and settings that are newer than the host's. Marks the known
- * ones as running. Free with agent_poll_answer_fields. */
-bool step_store_poll(struct db *db, const char *host, const struct agent_poll *poll,
+ * ones as running and the host as seen. Free with agent_poll_answer_fields. */
+struct step_poller {
+    const char *host;
+    int lost_after_s; /* of silence it counts as lost */
+};
+bool step_store_poll(struct db *db, const struct step_poller *poller, const struct agent_poll *poll,
                      struct agent_poll_answer *answer, struct error *err) must_check;
 /* Hosts with undelivered steps that are due, with a step to stop, or with settings that were
  * changed a moment ago. Column `host_id`. */

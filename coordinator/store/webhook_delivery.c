@@ -14,13 +14,14 @@ static const char sql_fan_out[] =
     " AND (w.kinds = '{}' OR e.kind = ANY (w.kinds))"
     " AND (w.pool_id IS NULL OR CASE WHEN e.resource = 'evacuations'"
     "  THEN e.pools <@ ARRAY[w.pool_id] ELSE w.pool_id = ANY (e.pools) END)"
-    " WHERE e.sequence > $1 ORDER BY e.sequence, w.id FOR KEY SHARE OF w";
+    " WHERE e.sequence BETWEEN $1::bigint + 1 AND $1::bigint + $2::bigint"
+    " ORDER BY e.sequence, w.id FOR KEY SHARE OF w";
 
-bool webhook_delivery_fan_out(struct db *db, int64_t after, struct error *err)
+bool webhook_delivery_fan_out(struct db *db, int64_t after, int64_t count, struct error *err)
 {
-    struct db_text number = db_int(after);
+    struct db_text number = db_int(after), most = db_int(count);
     auto_db_rows struct db_rows *rows = NULL;
-    if (!db_query(db, sql_fan_out, DB_PARAMS(number.text), &rows, err))
+    if (!db_query(db, sql_fan_out, DB_PARAMS(number.text, most.text), &rows, err))
         return false;
     if (db_affected(rows) > 0)
         db_notify(db, "webhook", "");

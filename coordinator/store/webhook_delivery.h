@@ -5,8 +5,10 @@
 
 #include "coordinator/store/page.h"
 
-/* For each event above `after` one delivery to each enabled webhook that chose it. */
-bool webhook_delivery_fan_out(struct db *db, int64_t after, struct error *err) must_check;
+/* For each of the `count` events above `after` one delivery to each enabled webhook that chose it.
+ */
+bool webhook_delivery_fan_out(struct db *db, int64_t after, int64_t count,
+                              struct error *err) must_check;
 /* A delivery that tells only that it works; *text (owned) is it. ERROR_CONFLICT: the webhook is not
  * enabled. */
 bool webhook_delivery_test(struct db *db, const char *webhook, char **text,

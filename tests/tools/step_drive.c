@@ -26,7 +26,7 @@
         exit(1);                                                                                   \
     } while (0)
 
-enum { TAKE_TIMEOUT_MS = 5000, MOST_THREADS = 64 };
+enum { TAKE_TIMEOUT_MS = 5000, MOST_THREADS = 64, LOST_AFTER_S = 60 };
 
 /* The steps of a move in which nothing fails. */
 static const enum step_kind plan[] = {STEP_PREPARE, STEP_TRANSFER,     STEP_HANDOFF,
@@ -53,7 +53,8 @@ static void poll_host(struct db *db, const char *host, const char *known, char s
     const char *ids[] = {known};
     const struct agent_poll poll = {.known = {.items = ids, .count = known ? 1 : 0}};
     struct agent_poll_answer answer = {0};
-    CHECK(step_store_poll(db, host, &poll, &answer, &err), "poll: %s", err.text);
+    const struct step_poller poller = {.host = host, .lost_after_s = LOST_AFTER_S};
+    CHECK(step_store_poll(db, &poller, &poll, &answer, &err), "poll: %s", err.text);
     if (step) {
         const struct step *steps = answer.steps.items;
         CHECK(answer.steps.count > 0, "host %s has no step", host);
@@ -75,8 +76,8 @@ static void do_step(struct db *db, long long migration, enum step_kind kind)
     const struct agent_report report = {.results = {.items = &result, .count = 1}};
     poll_host(db, host, NULL, result.step);
     poll_host(db, host, result.step, NULL);
-    CHECK(report_apply(db, host, &report, &err), "report of %s: %s", step_kind_names[kind],
-          err.text);
+    CHECK(report_apply(db, host, LOST_AFTER_S, &report, &err), "report of %s: %s",
+          step_kind_names[kind], err.text);
 }
 
 static void *play(void *argument)

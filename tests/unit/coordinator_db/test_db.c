@@ -597,6 +597,135 @@ Test(db, a_connection_given_back_leaves_its_outer_transaction)
     db_give(db);
 }
 
+/* ---- statements that travel together ---- */
+
+static void post(struct db *db, const char *sql, const char *parameter)
+{
+    char text[8];
+    snprintf(text, sizeof text, "%s", parameter); /* gone when it leaves */
+    cr_assert(db_post(db, sql, DB_PARAMS(text), &err), "%s", err.text);
+}
+
+#define MAKE_POSTED  "CREATE TEMP TABLE posted (id serial, n int UNIQUE)"
+#define POST         "INSERT INTO posted (n) VALUES ($1::int)"
+#define COUNT_POSTED "SELECT count(*) AS count FROM posted"
+
+Test(db, a_transaction_begins_with_its_first_statement)
+{
+    auto_db struct db *db = take_one();
+    cr_assert(db_begin(db, &err) && db_commit(db, &err), "%s", err.text);
+    cr_assert(db_begin(db, &err), "%s", err.text);
+    db_rollback(db);
+    cr_assert_eq(db_statements(db), 0);
+    cr_assert(db_begin(db, &err) && db_begin(db, &err), "%s", err.text);
+    must(db, "CREATE TEMP TABLE begun (n int)");
+    cr_assert(db_commit(db, &err) && db_commit(db, &err), "%s", err.text);
+    must(db, "SELECT FROM begun");
+}
+
+Test(db, what_is_posted_leaves_with_the_next_statement_in_order)
+{
+    auto_db struct db *db = take_one();
+    must(db, MAKE_POSTED);
+    cr_assert(db_begin(db, &err), "%s", err.text);
+    post(db, POST, "7");
+    post(db, POST, "5");
+    cr_assert_eq(count_of(db, "SELECT n AS count FROM posted WHERE id = 2"), 5);
+    for (int i = 10; i < 30; i++)
+        post(db, POST, db_int(i).text);
+    cr_assert(db_commit(db, &err), "%s", err.text);
+    cr_assert_eq(count_of(db, COUNT_POSTED), 22);
+    post(db, POST, "9");
+    cr_assert_eq(count_of(db, "SELECT max(n) AS count FROM posted WHERE n < 10"), 9,
+                 "outside of a transaction at once");
+}
+
+Test(db, what_is_posted_and_fails_fails_what_it_leaves_with)
+{
+    auto_db struct db *db = take_one();
+    must(db, MAKE_POSTED);
+    must(db, "INSERT INTO posted (n) VALUES (1)");
+    cr_assert(db_begin(db, &err), "%s", err.text);
+    post(db, POST, "2");
+    post(db, POST, "1");
+    cr_assert_not(db_commit(db, &err));
+    cr_assert_eq(err.code, ERROR_CONFLICT, "%s", err.text);
+    db_rollback(db);
+    cr_assert(db_begin(db, &err), "%s", err.text);
+    post(db, POST, "x");
+    cr_assert_not(db_query(db, "SELECT 1", 0, NULL, NULL, &err));
+    cr_assert_eq(err.code, ERROR_INVALID, "%s", err.text);
+    db_rollback(db);
+    cr_assert_eq(count_of(db, COUNT_POSTED), 1);
+}
+
+Test(db, what_is_posted_goes_with_its_transaction)
+{
+    struct db *db = take_one();
+    must(db, MAKE_POSTED);
+    cr_assert(db_begin(db, &err), "%s", err.text);
+    post(db, POST, "1");
+    cr_assert(db_begin(db, &err), "%s", err.text);
+    post(db, POST, "2");
+    db_rollback(db);
+    cr_assert(db_begin(db, &err), "%s", err.text);
+    post(db, POST, "3");
+    cr_assert(db_commit(db, &err) && db_commit(db, &err), "%s", err.text);
+    cr_assert_eq(count_of(db, "SELECT sum(n) AS count FROM posted"), 4);
+    cr_assert(db_begin(db, &err), "%s", err.text);
+    post(db, POST, "5");
+    db_rollback(db);
+    cr_assert(db_begin(db, &err), "%s", err.text);
+    post(db, POST, "6");
+    db_notify(db, "steps", "h1");
+    db_give(db);
+    db = take_one();
+    cr_assert_eq(count_of(db, "SELECT sum(n) AS count FROM posted"), 4);
+    db_give(db);
+}
+
+Test(db, statements_that_travel_together_are_one_outside_of_a_transaction)
+{
+    auto_db struct db *db = take_one();
+    auto_db_rows struct db_rows *first = NULL;
+    auto_db_rows struct db_rows *last = NULL;
+    struct db_rows *none = NULL;
+    must(db, MAKE_POSTED);
+    const char *const one[] = {"1"};
+    const struct db_statement good[] = {{"SELECT $1::int + 1 AS count", 1, one, &first},
+                                        {POST, 1, one, NULL},
+                                        {COUNT_POSTED, 0, NULL, &last}};
+    for (int i = 0; i < 3; i++) {
+        db_rows_free(first);
+        db_rows_free(last);
+        cr_assert(db_query_all(db, good, 3, &err), "%s", err.text);
+        cr_assert_eq(db_value_int(first, 0, "count"), 2);
+        cr_assert_eq(db_value_int(last, 0, "count"), 1);
+        must(db, "DELETE FROM posted");
+    }
+    const struct db_statement bad[] = {
+        {POST, 1, one, NULL}, {COUNT_POSTED, 0, NULL, &none}, {POST, 1, one, NULL}};
+    cr_assert_not(db_query_all(db, bad, 3, &err));
+    cr_assert_eq(err.code, ERROR_CONFLICT, "%s", err.text);
+    cr_assert_null(none);
+    cr_assert_eq(count_of(db, COUNT_POSTED), 0);
+}
+
+Test(db, a_connection_lost_among_statements_that_travel_together)
+{
+    auto_db struct db *db = take_one();
+    auto_db_rows struct db_rows *rows = NULL;
+    const struct db_statement statements[] = {
+        {"SELECT 1", 0, NULL, &rows},
+        {"SELECT pg_terminate_backend(pg_backend_pid())", 0, NULL, NULL},
+        {"SELECT 2", 0, NULL, NULL}};
+    cr_assert_not(db_query_all(db, statements, 3, &err));
+    cr_assert_eq(err.code, ERROR_UNREACHABLE, "%s", err.text);
+    cr_assert_null(rows);
+    auto_db struct db *next = take_one();
+    must(next, "SELECT 1");
+}
+
 /* As the functions of the schema do it. */
 #define TELL(state, text) "DO $$BEGIN RAISE INFO '%', " text " USING ERRCODE = '" state "'; END$$"
 
