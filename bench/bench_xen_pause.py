@@ -97,6 +97,10 @@ class Xl(Mover):
         self.cluster.agents[self.at].host.run(
             f"xl migrate -s '' {self.name} 'exec socat - TCP4:{target}:{STREAM_PORT}'",
             timeout=MOVE_LIMIT_S)
+        # its console goes on in a file of the name that it had while it came
+        self.cluster.agents[self.away].host.run(
+            f"cd /var/log/xen/console && {{ [ ! -e guest-{self.name}--incoming.log ] ||"
+            f" ln -sf guest-{self.name}--incoming.log guest-{self.name}.log; }}")
 
 
 def serve_streams(cluster):

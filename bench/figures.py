@@ -55,9 +55,9 @@ class Report:
     def write(self):
         """Replaces this bench's section of docs/benchmarks.md."""
         begin, end = f"<!-- {self.name} -->", f"<!-- end {self.name} -->"
+        figures = ["", "```", *self.figures, "```"] if self.figures else []
         section = "\n".join([begin, f"## {self.title}", "", f"`bench/run {self.name}`; "
-                             + conditions() + ".", "", "\n\n".join(self.text), "", "```",
-                             *self.figures, "```", end])
+                             + conditions() + ".", "", "\n\n".join(self.text), *figures, end])
         text = DOCUMENT.read_text() if DOCUMENT.exists() else (
             "# Benchmarks\n\nEach figure is a ratio against the named peer, measured in one run on "
             "one machine by the command in its section.\n\n")
