@@ -99,8 +99,9 @@ class Xl(Mover):
             timeout=MOVE_LIMIT_S)
         # its console goes on in a file of the name that it had while it came
         self.cluster.agents[self.away].host.run(
-            f"cd /var/log/xen/console && {{ [ ! -e guest-{self.name}--incoming.log ] ||"
-            f" ln -sf guest-{self.name}--incoming.log guest-{self.name}.log; }}")
+            f"cd /var/log/xen/console && if [ -e guest-{self.name}--incoming.log ]; then"
+            f" rm -f guest-{self.name}.log && ln guest-{self.name}--incoming.log"
+            f" guest-{self.name}.log; fi")
 
 
 def serve_streams(cluster):
