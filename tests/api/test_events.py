@@ -13,7 +13,6 @@ from crosspool_test.events import Stream
 from crosspool_test.fake_host import FakeHost
 
 from test_http import problem
-from test_two_coordinators import pair  # noqa: F401
 
 JSON = {"Accept": "application/json"}
 
@@ -148,7 +147,7 @@ def test_a_number_is_given_in_the_order_of_commits(coordinator, listen):
 
 
 @pytest.mark.long
-def test_none_is_lost_or_doubled_over_two_coordinators_and_their_ends(pair, streams):  # noqa: F811
+def test_none_is_lost_or_doubled_over_two_coordinators_and_their_ends(pair, streams):
     """Writers commit after random delays, readers break off and go on at either coordinator, and the
     coordinators are killed and started again meanwhile."""
     token = pair[0].make_token("admin", "admin")

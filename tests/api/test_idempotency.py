@@ -10,7 +10,6 @@ from crosspool_test import shell
 
 from test_http import problem
 from test_migration import World
-from test_two_coordinators import pair  # noqa: F401  (a fixture)
 
 KEY = "job 17/a"
 
@@ -82,7 +81,7 @@ def test_without_a_key_it_is_another_request(admin):
     problem(admin.request("POST", "/v1/pools", {"name": "A"}), 409, "conflict")
 
 
-def test_after_a_kill_and_at_another_coordinator(pair):  # noqa: F811
+def test_after_a_kill_and_at_another_coordinator(pair):
     one, other = pair
     token = one.make_token("admin", "admin")
     first = post(one.api(token), "/v1/pools", {"name": "A"})
@@ -205,7 +204,7 @@ def test_a_migration_under_a_key(coordinator, admin, tmp_path):
     same(blocked, post(admin, "/v1/migrations", world.request(), "again"))
 
 
-def test_many_at_once_are_done_once(pair):  # noqa: F811
+def test_many_at_once_are_done_once(pair):
     one, other = pair
     token = one.make_token("admin", "admin")
 

@@ -141,7 +141,7 @@ def test_a_guest_that_ends_while_it_is_moved_ends_the_migration(cluster, boot, p
 def test_a_guest_that_ends_before_its_disks_are_mirrored(cluster, boot, end):
     """A migration moves the run that it meets: the one after a reboot."""
     guest = boot(is_full=True, ends="on_crash=restart")
-    number = number_of(cluster, guest, SOURCE)
+    number = cluster.number_of(guest, SOURCE)
     destination = cluster.agents[DESTINATION]
     destination.set_failpoint("step.finished", "wait")
     migration = cluster.migrate(guest.name, SOURCE, DESTINATION)
@@ -150,7 +150,7 @@ def test_a_guest_that_ends_before_its_disks_are_mirrored(cluster, boot, end):
     if end == "poweroff":
         wait_gone(cluster, guest, SOURCE)
     else:
-        wait_again(cluster, guest, SOURCE, number)
+        cluster.wait_again(guest, SOURCE, number)
     destination.clear_failpoint("step.finished")
     ended = cluster.wait_end(migration, LIMIT_S)
     cluster.wait_no_leftovers(120)

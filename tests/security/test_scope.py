@@ -5,7 +5,6 @@ from crosspool_test import shell
 from crosspool_test.events import Stream
 
 from test_http import problem
-from test_migration import World
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from crosspool_test.validator import Validator
 
 find_helpers()
 
+LONG_POLL = {"host_lost_after_s": 86400}
+
 
 @pytest.fixture(scope="session")
 def _validator():
@@ -64,6 +66,22 @@ def installed(postgres, tmp_path):
 def coordinator(installed):
     installed.start()
     return installed
+
+
+@pytest.fixture
+def pair(postgres, tmp_path):
+    """Two coordinators over one database, whose polls park for their 25 seconds."""
+    first = Coordinator(tmp_path / "first", postgres, **LONG_POLL)
+    first.init()
+    second = Coordinator(tmp_path / "second", postgres,
+                         database=first.configuration["database"], **LONG_POLL)
+    shutil.copytree(first.state_directory, second.state_directory)
+    second.write_configuration()
+    first.start()
+    second.start()
+    yield first, second
+    second.kill()
+    first.kill()
 
 
 @pytest.fixture(scope="module")

@@ -1,30 +1,11 @@
 """Two coordinators over one database: what one does, the other sees and its agents hear of."""
-import shutil
 import threading
 import time
 
 import pytest
 
 from crosspool_test import shell
-from crosspool_test.coordinator import Coordinator
 from crosspool_test.fake_host import FakeHost
-
-LONG_POLL = {"host_lost_after_s": 86400}  # polls park for their 25 seconds
-
-
-@pytest.fixture
-def pair(postgres, tmp_path):
-    first = Coordinator(tmp_path / "first", postgres, **LONG_POLL)
-    first.init()
-    second = Coordinator(tmp_path / "second", postgres,
-                         database=first.configuration["database"], **LONG_POLL)
-    shutil.copytree(first.state_directory, second.state_directory)
-    second.write_configuration()
-    first.start()
-    second.start()
-    yield first, second
-    second.kill()
-    first.kill()
 
 
 def parked(coordinator, token):

@@ -7,7 +7,7 @@ from . import shell
 
 TESTS = shell.ROOT / "tests"
 NAMES = ("_server", "postgres", "installed", "coordinator", "module_coordinator", "module_admin", "admin",
-         "host", "_validator", "answers_fit_the_contract")
+         "host", "pair", "_validator", "answers_fit_the_contract")
 
 
 def find_helpers():
