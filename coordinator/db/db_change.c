@@ -8,13 +8,28 @@
 
 #include <string.h>
 
-/* As in db/migrations: resource_tell(), event_add(). */
+/* As in db/migrations: topics_tell(), event_tell(). */
 static const struct {
     const char *state, *channel;
 } told[] = {
     {"CPCHG", DB_CHANNEL_CHANGED},
     {"CPEVT", "event"},
 };
+
+/* A line each; what is too long to name is everything. */
+static void add_lines(struct db_notices *notices, const char *channel, const char *text)
+{
+    for (;;) {
+        char payload[DB_PAYLOAD_SIZE] = "";
+        size_t size = strcspn(text, "\n");
+        if (size < sizeof payload)
+            memcpy(payload, text, size);
+        db_notices_add(notices, channel, payload);
+        if (!text[size])
+            return;
+        text += size + 1;
+    }
+}
 
 void db_receive_notice(void *context, const PGresult *notice)
 {
@@ -24,9 +39,7 @@ void db_receive_notice(void *context, const PGresult *notice)
     for (size_t i = 0; state && message && i < sizeof told / sizeof *told; i++) {
         if (strcmp(state, told[i].state) != 0)
             continue;
-        /* what is too long to name is everything */
-        const char *payload = strlen(message) < DB_PAYLOAD_SIZE ? message : "";
-        db_notices_add(&db->notices, told[i].channel, payload);
+        add_lines(&db->notices, told[i].channel, message);
         return;
     }
     char line[200];

@@ -1,12 +1,13 @@
 /* One connection, inside coordinator/db only. */
 #pragma once
 
+#include "coordinator/db/db_array.h"
 #include "coordinator/db/db_notice.h"
 #include "coordinator/db/db_prepared.h"
 
 #include <libpq-fe.h>
 
-enum { DB_POSTED_MOST = 8, DB_POSTED_PARAMS = 16 };
+enum { DB_POSTED_MOST = 12, DB_POSTED_PARAMS = 16 };
 
 /* Statements that leave with the next one. */
 struct db_posted {
@@ -14,7 +15,9 @@ struct db_posted {
     struct db_posted_statement {
         const char *sql;
         int count;
-        char *params[DB_POSTED_PARAMS];
+        bool is_set;                               /* of rows: each parameter is an array */
+        char *params[DB_POSTED_PARAMS];            /* when it is not */
+        struct db_array columns[DB_POSTED_PARAMS]; /* when it is */
     } items[DB_POSTED_MOST];
 };
 

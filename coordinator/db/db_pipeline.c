@@ -3,10 +3,7 @@
  * failed the rest is not run. */
 #include "coordinator/db/db_connection.h"
 
-#include "base/memory.h"
-
 #include <assert.h>
-#include <stdlib.h>
 
 enum { TOGETHER_MOST = 8 };
 
@@ -15,24 +12,24 @@ bool db_has_waiting(const struct db *db)
     return db->is_begin_due || db->posted.count > 0;
 }
 
-void db_forget_waiting(struct db *db)
-{
-    for (int i = 0; i < db->posted.count; i++) {
-        for (int k = 0; k < db->posted.items[i].count; k++)
-            free(db->posted.items[i].params[k]);
-    }
-    db->posted.count = 0;
-    db->is_begin_due = false;
-}
-
 struct sent {
     const char *sql, *name;
     int count;
     const char *const *params;
     struct db_rows **rows;
+    const char *arrays[DB_POSTED_PARAMS]; /* `params` of a set of rows */
 };
 
 enum { SENT_MOST = 1 + DB_POSTED_MOST + TOGETHER_MOST };
+
+static void gather_posted(const struct db_posted_statement *posted, struct sent *out)
+{
+    out->sql = posted->sql;
+    out->count = posted->count;
+    out->params = posted->is_set ? out->arrays : (const char *const *)posted->params;
+    for (int k = 0; posted->is_set && k < posted->count; k++)
+        out->arrays[k] = db_array_text(&posted->columns[k]);
+}
 
 /* What waits, and then these. */
 static int gather(struct db *db, const struct db_statement statements[], int count,
@@ -41,12 +38,8 @@ static int gather(struct db *db, const struct db_statement statements[], int cou
     int sent = 0;
     if (db->is_begin_due)
         all[sent++] = (struct sent){.sql = "BEGIN"};
-    for (int i = 0; i < db->posted.count; i++) {
-        const struct db_posted_statement *posted = &db->posted.items[i];
-        all[sent++] = (struct sent){.sql = posted->sql,
-                                    .count = posted->count,
-                                    .params = (const char *const *)posted->params};
-    }
+    for (int i = 0; i < db->posted.count; i++)
+        gather_posted(&db->posted.items[i], &all[sent++]);
     for (int i = 0; i < count; i++)
         all[sent++] = (struct sent){.sql = statements[i].sql,
                                     .count = statements[i].count,
@@ -87,7 +80,7 @@ bool db_query_all(struct db *db, const struct db_statement statements[], int cou
                   struct error *err)
 {
     assert(count <= TOGETHER_MOST);
-    struct sent all[SENT_MOST];
+    struct sent all[SENT_MOST] = {0};
     PGresult *results[SENT_MOST] = {NULL};
     if (!db->connection)
         return error_set(err, ERROR_UNREACHABLE, "database: the connection was lost");
@@ -112,20 +105,4 @@ bool db_query_all(struct db *db, const struct db_statement statements[], int cou
 bool db_send_waiting(struct db *db, struct error *err)
 {
     return db_query_all(db, NULL, 0, err);
-}
-
-bool db_post(struct db *db, const char *sql, int count, const char *const params[],
-             struct error *err)
-{
-    assert(count <= DB_POSTED_PARAMS);
-    if (db->depth == 0)
-        return db_query(db, sql, count, params, NULL, err);
-    if (db->posted.count == DB_POSTED_MOST && !db_send_waiting(db, err))
-        return false;
-    struct db_posted_statement *posted = &db->posted.items[db->posted.count++];
-    posted->sql = sql;
-    posted->count = count;
-    for (int i = 0; i < count; i++)
-        posted->params[i] = params[i] ? memory_copy_text(params[i]) : NULL;
-    return true;
 }
