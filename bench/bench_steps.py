@@ -22,8 +22,8 @@ FIRST = 100000000000  # numbers of migrations are the last group of their UUIDs
 KINDS = {"source": 1, "destination": 2, "migration": 3, "vm": 4, "domain": 5}
 
 FILL = """
-INSERT INTO host (id, pool_id, name, state, last_seen, link_address, link_port)
-    SELECT h.id, p.id, h.name, 'enabled', now(), '127.0.0.1', 7801
+INSERT INTO host (id, pool_id, name, state, is_up, last_seen, link_address, link_port)
+    SELECT h.id, p.id, h.name, 'enabled', true, now(), '127.0.0.1', 7801
     FROM pool p, generate_series({first}, {last}) n, LATERAL (VALUES ({source}, 's' || n),
         ({destination}, 'd' || n)) AS h (id, name);
 INSERT INTO vm (id, pool_id, host_id, domain_uuid, name, state, memory_bytes, vcpus)
@@ -54,8 +54,9 @@ def identity(kind):
 
 
 class Bench:
-    def __init__(self, clients):
+    def __init__(self, clients, boss_clients):
         self.clients = clients
+        self.boss_clients = boss_clients
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="cpb-steps-", dir="/var/tmp"))
         self.directory.chmod(0o755)
         self.postgres = DurablePostgres(self.directory / "postgres")
@@ -102,13 +103,14 @@ class Bench:
             self.postgres.binaries / "pgbench", "-n", "-M", "simple", "-c", self.clients, "-j",
             self.clients, "-t", count // self.clients, "-D", f"first={first}", "-D",
             f"clients={self.clients}", "-D", "k=0", "-f", self.script, self.database, timeout=600,
-            env={**os.environ, "PGOPTIONS": "-c synchronous_commit=on -c timezone=UTC"})
+            env={**os.environ, "PGOPTIONS": "-c synchronous_commit=on -c timezone=UTC"
+                 " -c random_page_cost=1.1"})
         self.check(first, count)
         return STEPS * float(re.search(r"tps = ([\d.]+) \(without", text)[1])
 
     def pg_boss(self, count):
         return rate(shell.run("node", "pg_boss.mjs", self.postgres.sockets, self.postgres.USER,
-                              "boss", self.clients, count * STEPS, cwd=NODE, timeout=600))
+                              "boss", self.boss_clients, count * STEPS, cwd=NODE, timeout=600))
 
     # ---- preparing the peers
     def make_script(self):
@@ -174,10 +176,10 @@ def with_variables(statements, number):
 
 
 def main():
-    options = figures.options(__doc__, pairs=5, migrations=600, clients=4)
+    options = figures.options(__doc__, pairs=5, migrations=1280, clients=128, boss_clients=64)
     assert options.migrations % options.clients == 0, "--migrations: a multiple of --clients"
     report = figures.Report("steps", "Step transitions")
-    bench = Bench(options.clients)
+    bench = Bench(options.clients, options.boss_clients)
     try:
         statements = bench.make_script()
         bench.prepare_pg_boss()
@@ -193,9 +195,11 @@ def main():
         f"Migrations whose {STEPS} steps do nothing, by {options.clients} clients on one PostgreSQL "
         "(fsync and synchronous_commit on), on a unix socket. Ours: the coordinator's store and "
         "scheduler in one process, without HTTP; each step is delivered, claimed, completed, and its "
-        f"transaction inserts the next. pgbench: the {statements} statements that the server logged "
-        "of one such migration of ours, with its ids as variables. pg-boss: a job for each step, "
-        f"fetched, completed, and the next one sent. {options.pairs} turns of {options.migrations} "
+        "transaction inserts the next; what clients bring at the same moment shares a transaction. "
+        f"pgbench: the {statements} statements that the server logged of one such migration of ours "
+        "alone, with its ids as variables. pg-boss: a job for each step, "
+        f"fetched, completed, and the next one sent, by {options.boss_clients} clients, with which it is "
+        f"faster than with more or fewer. {options.pairs} turns of {options.migrations} "
         "migrations, alternating.\n\n" + figures.table(
             ["", "steps a second"],
             [[name, figures.spread(values, "{:.0f}")] for name, values in rows.items()]))

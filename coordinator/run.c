@@ -21,8 +21,10 @@
 
 enum {
     THREADS = 4,
-    SCHEDULER_CONNECTIONS = 4,
-    EVENT_CONNECTIONS = 3, /* the feed's, and what webhook threads share */
+    AGENT_THREADS = 128, /* so many polls or results can be done together */
+    AGENT_CONNECTIONS = 4,
+    SCHEDULER_CONNECTIONS = 6, /* two are for the threads that do it */
+    EVENT_CONNECTIONS = 3,     /* the feed's, and what webhook threads share */
     TAKE_TIMEOUT_MS = 5000,
     STOP_GRACE_MS = 3000,
     DESCRIPTORS = 65536,
@@ -100,6 +102,8 @@ static bool start_http(struct coordinator *coordinator, struct error *err)
         .streams = config->event_streams,
         .poll_cache_bytes = config->poll_cache_bytes,
         .threads = THREADS,
+        .agent_threads = AGENT_THREADS,
+        .agent_connections = AGENT_CONNECTIONS,
     };
     coordinator->api.ca = &coordinator->ca;
     coordinator->api.tls = &coordinator->tls;
@@ -150,7 +154,8 @@ static bool start(struct coordinator *coordinator, struct error *err)
     return ca_load(&coordinator->ca, config->state_directory, err) &&
            (!config->tls.certificate || tls_pair_load(&coordinator->tls, &config->tls, err)) &&
            db_pool_open(&coordinator->pool, config->database,
-                        HTTP_CONNECTIONS(THREADS) + SCHEDULER_CONNECTIONS + EVENT_CONNECTIONS,
+                        HTTP_CONNECTIONS(THREADS, AGENT_CONNECTIONS) + SCHEDULER_CONNECTIONS +
+                            EVENT_CONNECTIONS,
                         err) &&
            migrate(coordinator, err) &&
            db_pool_notify_start(coordinator->pool, on_notification, coordinator, err) &&

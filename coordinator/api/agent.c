@@ -5,9 +5,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "coordinator/scheduler/poll.h"
 #include "coordinator/scheduler/report.h"
 #include "coordinator/security/config.h"
-#include "coordinator/store/step_store.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -31,6 +31,20 @@ static bool tells_clock(const struct http_request *request, const struct agent_r
                                 offset_ms < -(int64_t)AGENT_REPORT_TIMEOUT_S * 1000);
 }
 
+static bool apply(const struct api_context *api, struct http_request *request,
+                  const struct agent_report *report, struct error *err)
+{
+    int lost_after_s = api->config->host_lost_after_s;
+    int64_t offset_ms = clock_offset_ms(request, report);
+    if (tells_clock(request, report, offset_ms) &&
+        !report_clock(request->db, request->host, offset_ms, err))
+        return false;
+    if (!report_apply(request->db, request->host, lost_after_s, report, err))
+        return false;
+    http_give_db(request);
+    return report_apply_results(api->pool, request->host, report, err);
+}
+
 bool api_agent_report(void *context, struct http_request *request, bool is_last_call,
                       struct http_answer *answer, struct error *err)
 {
@@ -39,13 +53,8 @@ bool api_agent_report(void *context, struct http_request *request, bool is_last_
     struct agent_report report = {0};
     if (!http_body(request, agent_report_fields, &report, err))
         return false;
-    int64_t offset_ms = clock_offset_ms(request, &report);
-    bool is_done =
-        failpoint("report.received", err) &&
-        (!tells_clock(request, &report, offset_ms) ||
-         report_clock(request->db, request->host, offset_ms, err)) &&
-        report_apply(request->db, request->host, api->config->host_lost_after_s, &report, err) &&
-        failpoint("report.applied", err);
+    bool is_done = failpoint("report.received", err) && apply(api, request, &report, err) &&
+                   failpoint("report.applied", err);
     json_release(agent_report_fields, &report);
     answer->status = 204;
     if (!is_done && err->code == ERROR_INVALID)
@@ -78,22 +87,22 @@ bool api_agent_poll(void *context, struct http_request *request, bool is_last_ca
 {
     const struct api_context *api = context;
     struct agent_poll poll = {0};
-    struct agent_poll_answer found = {0};
     if (!http_body(request, agent_poll_fields, &poll, err))
         return false;
-    const struct step_poller poller = {.host = request->host,
-                                       .lost_after_s = api->config->host_lost_after_s};
+    http_give_db(request);
+    struct step_poll asked = {.host = request->host, .poll = &poll};
     bool is_done = check_ids(request, "known", &poll.known, err) &&
                    check_ids(request, "cancelling", &poll.cancelling, err) &&
-                   step_store_poll(request->db, &poller, &poll, &found, err);
+                   poll_answer(api->pool, &asked, api->config->host_lost_after_s, err);
     json_release(agent_poll_fields, &poll);
     if (!is_done)
         return false;
-    answer->body = json_encode_text(agent_poll_answer_fields, &found);
-    if (!found.steps.count && !found.cancel.count && !found.settings.count && !is_last_call) {
+    struct agent_poll_answer *found = &asked.answer;
+    answer->body = json_encode_text(agent_poll_answer_fields, found);
+    if (!found->steps.count && !found->cancel.count && !found->settings.count && !is_last_call) {
         answer->park_ms = park_ms(api);
         memcpy(answer->park_key, request->host, UUID_SIZE);
     }
-    json_release(agent_poll_answer_fields, &found);
+    json_release(agent_poll_answer_fields, found);
     return true;
 }

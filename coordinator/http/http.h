@@ -52,6 +52,9 @@ struct http_request {
     struct audit_change change;
     struct field_errors errors; /* what is wrong with it, field by field: `errors` of a 400 */
 };
+/* Gives request->db back before the handler ends: a handler that waits for other threads must not
+ * keep it from them. Only of agents, who have no transaction. */
+void http_give_db(struct http_request *request);
 /* Decodes the body; all that is wrong with it goes to the answer. */
 bool http_body(struct http_request *request, const struct json_field *fields, void *out,
                struct error *err) must_check;
@@ -151,10 +154,12 @@ struct http_config {
     struct limits limits;
     int streams;             /* open at once; their connections count under this alone */
     size_t poll_cache_bytes; /* for answers kept in memory */
-    int threads; /* that run handlers: so many for each port, and one for plain routes */
+    int threads;             /* that run handlers of the API; plain routes have one of their own */
+    int agent_threads;       /* the same of the agent port: most wait for others to do their work */
+    int agent_connections;   /* to the database, which these hold at once at most */
 };
 /* Database connections that handlers can hold at once. */
-#define HTTP_CONNECTIONS(threads) (2 * (threads))
+#define HTTP_CONNECTIONS(threads, agent_connections) ((threads) + (agent_connections))
 struct http_server;
 /* *out is set before the first handler runs. */
 bool http_start(struct http_server **out, const struct http_config *config,

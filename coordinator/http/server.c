@@ -17,6 +17,7 @@ static void server_free(struct http_server *server)
     pthread_cond_destroy(&server->timer_changed);
     pthread_cond_destroy(&server->became_idle);
     pthread_cond_destroy(&server->watch_changed);
+    sem_destroy(&server->agent_gate);
     pthread_mutex_destroy(&server->connection_lock);
     pthread_mutex_destroy(&server->lock);
     limit_done(&server->callers);
@@ -60,6 +61,7 @@ static struct http_server *server_new(const struct http_config *config,
     server->listeners[HTTP_API_PORT].body_limit = config->api_body_limit;
     server->listeners[HTTP_AGENT_PORT].body_limit = config->agent_body_limit;
     set_limits(server, &config->limits);
+    (void)sem_init(&server->agent_gate, 0, (unsigned)config->agent_connections);
     pthread_mutex_init(&server->lock, NULL);
     pthread_mutex_init(&server->connection_lock, NULL);
     pthread_condattr_t attributes;
@@ -87,7 +89,7 @@ bool http_start(struct http_server **out, const struct http_config *config,
     struct http_server *server = server_new(config, routes, route_count, context, pool);
     *out = server;
     if (http_park_start(server, err) && http_watch_start(server, err) &&
-        http_workers_start(server, config->threads, err) &&
+        http_workers_start(server, config, err) &&
         http_listen(&server->listeners[HTTP_API_PORT], config, err) &&
         http_listen(&server->listeners[HTTP_AGENT_PORT], config, err))
         return true;

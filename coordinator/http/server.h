@@ -16,6 +16,7 @@
 #include <gnutls/gnutls.h>
 #include <microhttpd.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
@@ -61,6 +62,7 @@ struct http_exchange {
     int64_t queued_ms;
     int64_t park_until_ms; /* 0: not parked yet */
     bool is_last_call;
+    bool is_inside;      /* of the agents' gate */
     bool was_parked_out; /* it stands in its lane as its time is over, nothing had been woken */
     struct http_stream *stream; /* the answer's body when it has no text */
     uint64_t generation;        /* of wakes, before the handler looked */
@@ -129,6 +131,7 @@ struct http_server {
     struct answer_cache *answers;
     struct http_counts *counts; /* [route_count + 1] */
     _Atomic uint64_t from_memory, statements;
+    sem_t agent_gate; /* database connections that calls from the agent port may still take */
 
     struct limit callers, failures; /* by token or host; by address */
     struct limit refusal_log;
@@ -275,7 +278,8 @@ bool http_check_caller(struct http_exchange *exchange, struct db *db) must_check
 bool http_audit_keep(struct http_exchange *exchange, struct error *err) must_check;
 
 /* worker.c */
-bool http_workers_start(struct http_server *server, int threads, struct error *err) must_check;
+bool http_workers_start(struct http_server *server, const struct http_config *config,
+                        struct error *err) must_check;
 void http_workers_stop(struct http_server *server);
 /* Gives a suspended exchange to its lane. Called locked. */
 void http_enqueue(struct http_exchange *exchange);

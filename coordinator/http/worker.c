@@ -7,8 +7,11 @@
 #include "base/x509.h"
 #include "coordinator/db/db.h"
 
+#include <errno.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum {
     PLAIN_THREADS = 1,
@@ -32,6 +35,32 @@ void http_enqueue(struct http_exchange *exchange)
     pthread_cond_signal(&lane->has_work);
 }
 
+/* Agents are thousands and come back at the same moment; the API has connections even then. Who may
+ * have one for a call from the agent port is inside the gate. */
+static bool enter_gate(struct http_exchange *exchange)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += QUEUE_TIMEOUT_MS / 1000;
+    exchange->is_inside = lane_of(exchange) == &exchange->server->lanes[LANE_AGENT];
+    while (exchange->is_inside &&
+           sem_clockwait(&exchange->server->agent_gate, CLOCK_MONOTONIC, &until) != 0) {
+        if (errno == EINTR)
+            continue;
+        exchange->is_inside = false;
+        http_refuse(exchange, 503, "unreachable", "The coordinator is overloaded");
+        return false;
+    }
+    return true;
+}
+
+static void leave_gate(struct http_exchange *exchange)
+{
+    if (exchange->is_inside)
+        sem_post(&exchange->server->agent_gate);
+    exchange->is_inside = false;
+}
+
 /* A connection for a caller who may call. False: the answer says why there is none. */
 static bool take(struct http_exchange *exchange, struct db **db)
 {
@@ -45,19 +74,24 @@ static bool take(struct http_exchange *exchange, struct db **db)
     return false;
 }
 
+void http_give_db(struct http_request *request)
+{
+    struct http_exchange *exchange = request->connection;
+    if (request->db)
+        atomic_fetch_add_explicit(&exchange->server->statements, db_statements(request->db),
+                                  memory_order_relaxed);
+    db_give(request->db);
+    request->db = NULL;
+    leave_gate(exchange);
+}
+
 /* Calls the handler; a failure is in the answer. The connection is given back before parking. */
 static void call_handler(struct http_exchange *exchange)
 {
-    auto_db struct db *db = NULL;
-    if (http_is_open(exchange->route) || take(exchange, &db)) {
-        exchange->request.db = db;
-        http_call(exchange, db);
-        exchange->request.db = NULL;
-    }
-    if (!db)
-        return;
-    atomic_fetch_add_explicit(&exchange->server->statements, db_statements(db),
-                              memory_order_relaxed);
+    struct http_request *request = &exchange->request;
+    if (enter_gate(exchange) && (http_is_open(exchange->route) || take(exchange, &request->db)))
+        http_call(exchange, request->db);
+    http_give_db(request);
 }
 
 static void finish_answer(struct http_exchange *exchange)
@@ -161,10 +195,14 @@ static bool start_lane(struct http_lane *lane, int threads, struct error *err)
     return true;
 }
 
-bool http_workers_start(struct http_server *server, int threads, struct error *err)
+bool http_workers_start(struct http_server *server, const struct http_config *config,
+                        struct error *err)
 {
+    const int threads[LANES] = {[LANE_PLAIN] = PLAIN_THREADS,
+                                [LANE_API] = config->threads,
+                                [LANE_AGENT] = config->agent_threads};
     for (int i = 0; i < LANES; i++) {
-        if (!start_lane(&server->lanes[i], i == LANE_PLAIN ? PLAIN_THREADS : threads, err))
+        if (!start_lane(&server->lanes[i], threads[i], err))
             return false;
     }
     return true;

@@ -50,7 +50,7 @@ bool census_store_hosts(struct db *db, int host_lost_after_s, census_visit *visi
 }
 
 static const char steps_sql[] = "SELECT kind, state, count(*) AS count FROM step"
-                                " WHERE state IN ('queued', 'running') GROUP BY kind, state"
+                                " WHERE is_live GROUP BY kind, state"
                                 " ORDER BY kind, state";
 
 bool census_store_steps(struct db *db, census_visit *visit, void *context, struct error *err)
@@ -68,9 +68,9 @@ static const char waiting_sql[] =
     "SELECT m.queued, m.oldest_queued_s, s.oldest_step_s FROM"
     " (SELECT count(*) AS queued,"
     "  coalesce(extract(epoch FROM now() - min(created_at)), 0) AS oldest_queued_s"
-    "  FROM migration WHERE state = 'queued') AS m,"
+    "  FROM migration WHERE state = 'queued' AND ended_at IS NULL) AS m,"
     " (SELECT coalesce(extract(epoch FROM now() - min(not_before)), 0) AS oldest_step_s"
-    "  FROM step WHERE state = 'queued' AND not_before <= now()) AS s";
+    "  FROM step WHERE is_live AND state = 'queued' AND not_before <= now()) AS s";
 
 bool census_store_waiting(struct db *db, struct census_waiting *out, struct error *err)
 {

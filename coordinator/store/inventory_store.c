@@ -10,6 +10,9 @@
 #include "coordinator/store/inventory_store.h"
 
 #include "base/cleanup.h"
+#include "coordinator/db/db_array.h"
+
+#include <string.h>
 
 static const char sql_lock_host[] =
     "SELECT inventory_generation FROM host WHERE id = $1 FOR NO KEY UPDATE";
@@ -222,40 +225,76 @@ bool inventory_store_apply(struct db *db, const char *host, int64_t generation,
  * thousands of hosts send one all the time. The setting ends with the transaction. */
 #define NO_WAIT " AND set_config('synchronous_commit', 'off', true) = 'off'"
 
-/* Of a host that everybody takes for up: no trigger of the table has anything to do with it. */
+/* Of a host that everybody takes for up no trigger of the table has anything to do with it. One
+ * that was, or may have been, taken for lost is up again, which is told. Whoever has a host's row
+ * locked works on what it reports, so nobody waits for that. */
 static const char sql_seen[] =
-    "UPDATE host SET last_seen = now() WHERE id = $1 AND is_up"
-    " AND last_seen < now() - interval '1 s'"
-    " AND last_seen >= now() - make_interval(secs => $2::integer - 1)" NO_WAIT;
+    "WITH s AS MATERIALIZED (SELECT h.id, coalesce(h.is_up AND h.last_seen <= now() + interval '1 "
+    "s'"
+    "   AND h.last_seen >= now() - make_interval(secs => (SELECT $2::integer) - 1), false) AS "
+    "is_known"
+    "  FROM unnest((SELECT $1::uuid[])) AS r(id) JOIN host h ON h.id = r.id"
+    "  WHERE NOT h.is_up OR h.last_seen IS NULL"
+    "   OR h.last_seen NOT BETWEEN now() - interval '1 s' AND now() + interval '1 s'"
+    "  FOR NO KEY UPDATE OF h SKIP LOCKED),"
+    " again AS (UPDATE host SET last_seen = now(), is_up = true FROM s"
+    "  WHERE host.id = s.id AND NOT s.is_known" NO_WAIT ")"
+    " UPDATE host SET last_seen = now() FROM s WHERE host.id = s.id AND s.is_known" NO_WAIT;
 
-/* Of one that was, or may have been, taken for lost; it is up again, which is told. */
-static const char sql_seen_again[] =
-    "UPDATE host SET last_seen = now(), is_up = true WHERE id = $1"
-    " AND (NOT is_up OR last_seen IS NULL OR last_seen > now() + interval '1 s'"
-    "  OR last_seen < now() - make_interval(secs => $2::integer - 1))" NO_WAIT;
-
-void inventory_store_seen_statements(const char *const params[2],
-                                     struct db_statement out[HOST_SEEN_STATEMENTS])
+struct db_statement inventory_store_seen_statement(const char *const params[2])
 {
-    out[0] = (struct db_statement){.sql = sql_seen, .count = 2, .params = params};
-    out[1] = (struct db_statement){.sql = sql_seen_again, .count = 2, .params = params};
+    return (struct db_statement){.sql = sql_seen, .count = 2, .params = params};
 }
 
-/* It does not wait either: what relies on it is committed later, and PostgreSQL writes its log in
- * order. */
-static const char sql_outdate[] = "UPDATE host SET inventory_generation = $2"
-                                  " WHERE id = $1 AND inventory_generation < $2";
-
-bool inventory_store_seen(struct db *db, const char *host, int lost_after_s, int64_t outdated,
-                          struct error *err)
+bool inventory_store_seen(struct db *db, const char *host, int lost_after_s, struct error *err)
 {
-    struct db_text seconds = db_int(lost_after_s), number = db_int(outdated);
-    const char *const seen[] = {host, seconds.text};
-    const char *const outdate[] = {host, number.text};
-    struct db_statement statements[HOST_SEEN_STATEMENTS + 1];
-    inventory_store_seen_statements(seen, statements);
-    statements[HOST_SEEN_STATEMENTS] = (struct db_statement){sql_outdate, 2, outdate, NULL};
-    return db_query_all(db, statements, HOST_SEEN_STATEMENTS + (outdated > 0), err);
+    auto_db_array struct db_array hosts = {0};
+    struct db_text seconds = db_int(lost_after_s);
+    db_array_add(&hosts, host);
+    return db_query(db, sql_seen, DB_PARAMS(db_array_text(&hosts), seconds.text), NULL, err);
+}
+
+static const char sql_outdate[] =
+    "UPDATE host SET inventory_generation = s.generation FROM (SELECT h.id, r.generation"
+    "  FROM unnest((SELECT $1::uuid[]), (SELECT $2::bigint[])) AS r(id, generation)"
+    "  JOIN host h ON h.id = r.id WHERE h.inventory_generation < r.generation"
+    "  FOR NO KEY UPDATE OF h SKIP LOCKED) AS s"
+    " WHERE host.id = s.id AND host.inventory_generation < s.generation";
+static const char sql_wait_and_outdate[] =
+    "UPDATE host SET inventory_generation = r.generation"
+    " FROM unnest((SELECT $1::uuid[]), (SELECT $2::bigint[])) AS r(id, generation)"
+    " WHERE host.id = r.id AND host.inventory_generation < r.generation";
+static const char sql_not_outdated[] =
+    "SELECT h.id FROM unnest((SELECT $1::uuid[]), (SELECT $2::bigint[])) AS r(id, generation)"
+    " JOIN host h ON h.id = r.id WHERE h.inventory_generation < r.generation";
+
+static void mark_held(const struct db_rows *rows, struct outdated_host *host)
+{
+    host->is_held = false;
+    for (int i = 0; i < db_count(rows) && !host->is_held; i++)
+        host->is_held = host->generation > 0 && strcmp(db_value(rows, i, "id"), host->id) == 0;
+}
+
+bool inventory_store_outdate(struct db *db, struct outdated_host *const hosts[], size_t count,
+                             bool waits, struct error *err)
+{
+    auto_db_array struct db_array ids = {0};
+    auto_db_array struct db_array generations = {0};
+    auto_db_rows struct db_rows *held = NULL;
+    for (size_t i = 0; i < count; i++) {
+        struct db_text generation = db_int(hosts[i]->generation);
+        db_array_add(&ids, hosts[i]->id);
+        db_array_add(&generations, generation.text);
+    }
+    const char *const params[] = {db_array_text(&ids), db_array_text(&generations)};
+    const struct db_statement statements[] = {
+        {waits ? sql_wait_and_outdate : sql_outdate, 2, params, NULL},
+        {sql_not_outdated, 2, params, &held}};
+    if (!db_query_all(db, statements, 2, err))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        mark_held(held, hosts[i]);
+    return true;
 }
 
 static const char sql_clock[] =

@@ -8,16 +8,23 @@
  * generation that is not newer than the stored one is left out. */
 bool inventory_store_apply(struct db *db, const char *host, int64_t generation,
                            const struct inventory *inventory, struct error *err) must_check;
-/* Outside of a transaction: the host, which counts as lost after lost_after_s of silence, was heard
- * of now. Writes at most once a second. `outdated` > 0: inventories up to this generation are left
- * out from now on, also those that are under way. */
-bool inventory_store_seen(struct db *db, const char *host, int lost_after_s, int64_t outdated,
+/* The host, which counts as lost after lost_after_s of silence, was heard of now; writes that at
+ * most once a second. */
+bool inventory_store_seen(struct db *db, const char *host, int lost_after_s,
                           struct error *err) must_check;
-/* The same, without the last, to travel with others of which none needs to wait for the disk.
- * params: the host and the seconds. */
-enum { HOST_SEEN_STATEMENTS = 2 };
-void inventory_store_seen_statements(const char *const params[2],
-                                     struct db_statement out[HOST_SEEN_STATEMENTS]);
+/* The same of many, to travel with others of which none needs to wait for the disk. params: an
+ * array of the hosts, and the seconds. */
+struct db_statement inventory_store_seen_statement(const char *const params[2]);
+
+/* Inventories of the host up to this generation are left out from now on; 0 = none. */
+struct outdated_host {
+    const char *id;
+    int64_t generation;
+    bool is_held; /* not yet: somebody has the host's row locked, so one of them may be under way */
+};
+/* Outside of a transaction. With `waits` those under way are waited for, and no host is held. */
+bool inventory_store_outdate(struct db *db, struct outdated_host *const hosts[], size_t count,
+                             bool waits, struct error *err) must_check;
 /* How far its clock is ahead; small changes are left out. What is news: it went beyond most_ms, or
  * came back. */
 struct clock_news {

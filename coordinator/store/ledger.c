@@ -66,12 +66,14 @@ bool ledger_report(struct db *db, const char *host, const struct json_array *ent
 }
 
 static const char sql_settle[] =
-    "UPDATE ledger SET is_removed = true, changed_at = now()"
-    " WHERE migration_id = $1 AND host_id = $2 AND sequence IS NULL AND NOT is_removed";
+    "UPDATE ledger l SET is_removed = true, changed_at = now()"
+    " FROM unnest((SELECT $1::uuid[]), (SELECT $2::uuid[])) AS r(migration, host) WHERE "
+    "l.migration_id = r.migration"
+    " AND l.host_id = r.host AND l.sequence IS NULL AND NOT l.is_removed";
 
 bool ledger_settle(struct db *db, const char *migration, const char *host, struct error *err)
 {
-    return db_query(db, sql_settle, DB_PARAMS(migration, host), NULL, err);
+    return db_post_row(db, sql_settle, DB_PARAMS(migration, host), err);
 }
 
 /* A ledger row has no id of its own: the id is made of what tells it apart. */

@@ -17,37 +17,45 @@ void migration_row_done(struct migration_row *row)
     row->spec = NULL;
 }
 
-static void copy_id(char out[UUID_SIZE], const struct db_rows *rows, const char *column)
+static void copy_id(char out[UUID_SIZE], const struct db_rows *rows, int i, const char *column)
 {
-    const char *value = db_value(rows, 0, column);
+    const char *value = db_value(rows, i, column);
     memcpy(out, value ? value : "", value ? UUID_SIZE : 1);
 }
 
-static bool read_row(const struct db_rows *rows, struct migration_row *row, struct error *err)
+static bool read_row(const struct db_rows *rows, int i, struct migration_row *row,
+                     struct error *err)
 {
     struct migration_row out = {0};
-    if (!migration_state_parse(db_value(rows, 0, "state"), &out.state))
+    if (!migration_state_parse(db_value(rows, i, "state"), &out.state))
         return error_set(err, ERROR_INTERNAL, "migration in unknown state \"%.40s\"",
-                         db_value(rows, 0, "state"));
-    copy_id(out.id, rows, "id");
-    copy_id(out.vm, rows, "vm_id");
-    copy_id(out.destination_vm, rows, "destination_vm_id");
-    copy_id(out.source_host, rows, "source_host_id");
-    copy_id(out.destination_host, rows, "destination_host_id");
-    copy_id(out.destination_pool, rows, "destination_pool_id");
-    copy_id(out.requested_host, rows, "requested_host_id");
-    out.epoch = db_value_int(rows, 0, "epoch");
-    out.is_cancel_requested = db_value_bool(rows, 0, "is_cancel_requested");
-    out.may_switch = !db_value_bool(rows, 0, "is_held");
-    out.retries_left = (int)db_value_int(rows, 0, "retries_left");
-    out.bandwidth_bytes_per_s = (uint64_t)db_value_int(rows, 0, "bandwidth_bytes_per_s");
-    snprintf(out.error_code, sizeof out.error_code, "%s", db_value(rows, 0, "error_code"));
-    snprintf(out.network, sizeof out.network, "%s", db_value(rows, 0, "network"));
-    const char *traceparent = db_value(rows, 0, "traceparent");
+                         db_value(rows, i, "state"));
+    copy_id(out.id, rows, i, "id");
+    copy_id(out.vm, rows, i, "vm_id");
+    copy_id(out.destination_vm, rows, i, "destination_vm_id");
+    copy_id(out.source_host, rows, i, "source_host_id");
+    copy_id(out.destination_host, rows, i, "destination_host_id");
+    copy_id(out.destination_pool, rows, i, "destination_pool_id");
+    copy_id(out.requested_host, rows, i, "requested_host_id");
+    out.epoch = db_value_int(rows, i, "epoch");
+    out.is_cancel_requested = db_value_bool(rows, i, "is_cancel_requested");
+    out.may_switch = !db_value_bool(rows, i, "is_held");
+    out.retries_left = (int)db_value_int(rows, i, "retries_left");
+    out.bandwidth_bytes_per_s = (uint64_t)db_value_int(rows, i, "bandwidth_bytes_per_s");
+    snprintf(out.error_code, sizeof out.error_code, "%s", db_value(rows, i, "error_code"));
+    snprintf(out.network, sizeof out.network, "%s", db_value(rows, i, "network"));
+    const char *traceparent = db_value(rows, i, "traceparent");
     snprintf(out.traceparent, sizeof out.traceparent, "%s", traceparent ? traceparent : "");
-    out.mapping = memory_copy_text(db_value(rows, 0, "mapping"));
-    out.spec = memory_copy_text(db_value(rows, 0, "spec"));
     *row = out;
+    return true;
+}
+
+static bool read_whole_row(const struct db_rows *rows, struct migration_row *row, struct error *err)
+{
+    if (!read_row(rows, 0, row, err))
+        return false;
+    row->mapping = memory_copy_text(db_value(rows, 0, "mapping"));
+    row->spec = memory_copy_text(db_value(rows, 0, "spec"));
     return true;
 }
 
@@ -57,14 +65,13 @@ static bool read_row(const struct db_rows *rows, struct migration_row *row, stru
     " WHEN 'window' THEN coalesce(switchover_from > now(), false)"                                 \
     "  OR coalesce(switchover_until <= now(), false) ELSE false END)"
 
-#define ROW ROW_OF "$1"
-#define ROW_OF                                                                                     \
+#define FIELDS                                                                                     \
     "SELECT id, vm_id, destination_vm_id, source_host_id, destination_host_id,"                    \
     " destination_pool_id, requested_host_id, state, epoch, is_cancel_requested,"                  \
     " " SWITCHOVER_HELD " AS is_held, retries - retries_used AS retries_left,"                     \
     " coalesce(error_code, '') AS error_code, bandwidth_bytes_per_s, network,"                     \
-    " spec ->> 'traceparent' AS traceparent,"                                                      \
-    " mapping::text AS mapping, spec::text AS spec FROM migration WHERE id = "
+    " spec ->> 'traceparent' AS traceparent"
+#define ROW FIELDS ", mapping::text AS mapping, spec::text AS spec FROM migration WHERE id = $1"
 
 static const char sql_lock[] = ROW " FOR NO KEY UPDATE";
 
@@ -77,20 +84,32 @@ bool migration_store_lock(struct db *db, const char *id, struct migration_row *r
     if (db_count(rows) == 0)
         return error_set(err, ERROR_NOT_FOUND,
                          "migration %s does not exist: GET /v1/migrations lists them", id);
-    return read_row(rows, row, err);
+    return read_whole_row(rows, row, err);
 }
 
-static const char sql_lock_of_step[] =
-    ROW_OF "(SELECT migration_id FROM step WHERE id = $1 AND host_id = $2) FOR NO KEY UPDATE";
+#define LOCK_OF_STEPS                                                                              \
+    FIELDS                                                                                         \
+    " FROM migration WHERE id IN (SELECT s.migration_id"                                           \
+    "  FROM unnest((SELECT $1::uuid[]), (SELECT $2::uuid[])) AS r(step, host)"                     \
+    "  JOIN step s ON s.id = r.step AND s.host_id = r.host) ORDER BY id FOR NO KEY UPDATE"
+static const char sql_lock_of_steps[] = LOCK_OF_STEPS;
+static const char sql_lock_free_of_steps[] = LOCK_OF_STEPS " SKIP LOCKED";
 
-bool migration_store_lock_of_step(struct db *db, const char *host, const char *step,
-                                  struct migration_row *row, bool *is_found, struct error *err)
+struct db_statement migration_store_lock_statement(const char *const params[2], bool waits,
+                                                   struct db_rows **rows)
 {
-    auto_db_rows struct db_rows *rows = NULL;
-    if (!db_query(db, sql_lock_of_step, DB_PARAMS(step, host), &rows, err))
-        return false;
-    *is_found = db_count(rows) == 1;
-    return !*is_found || read_row(rows, row, err);
+    return (struct db_statement){waits ? sql_lock_of_steps : sql_lock_free_of_steps, 2, params,
+                                 rows};
+}
+
+bool migration_store_read(const struct db_rows *rows, const char *id, struct migration_row *row,
+                          bool *is_there, struct error *err)
+{
+    int i = 0;
+    while (i < db_count(rows) && strcmp(db_value(rows, i, "id"), id) != 0)
+        i++;
+    *is_there = i < db_count(rows);
+    return !*is_there || read_row(rows, i, row, err);
 }
 
 static const char sql_try_lock[] = ROW " FOR NO KEY UPDATE SKIP LOCKED";
@@ -101,7 +120,7 @@ bool migration_store_try_lock(struct db *db, const char *id, struct migration_ro
     auto_db_rows struct db_rows *rows = NULL;
     if (!db_query(db, sql_try_lock, DB_PARAMS(id), &rows, err))
         return false;
-    if (db_count(rows) == 1 && !read_row(rows, row, err))
+    if (db_count(rows) == 1 && !read_whole_row(rows, row, err))
         return false;
     *is_locked = db_count(rows) == 1;
     return true;
@@ -160,32 +179,33 @@ bool migration_store_set_spec(struct db *db, const struct migration_spec *spec, 
     return db_query(db, sql_set_spec, DB_PARAMS(spec->migration, json), NULL, err);
 }
 
+/* A state that is not the one it is to be moved from becomes NULL, which the column refuses. */
 static const char sql_move[] =
-    "UPDATE migration SET state = $3, epoch = $4, waits_for = NULL, state_since = now(),"
-    " copy_began_at = CASE WHEN $3 = 'transferring' THEN coalesce(copy_began_at, now())"
-    "  WHEN $3 <> 'queued' THEN copy_began_at END,"
-    " copy_ended_at = CASE WHEN $3 IN ('ready', 'handing_off') THEN coalesce(copy_ended_at, now())"
-    "  WHEN $3 <> 'queued' THEN copy_ended_at END,"
-    " handoff_began_at = CASE WHEN $3 = 'handing_off' THEN now() ELSE handoff_began_at END,"
-    " handoff_ended_at = CASE WHEN $3 = 'cleaning' THEN now() ELSE handoff_ended_at END,"
-    " was_slowed = was_slowed OR (state = 'handing_off' AND $3 = 'transferring'),"
-    " started_at = CASE WHEN $3 = 'preparing' THEN now() ELSE started_at END,"
-    " ended_at = CASE WHEN $3 IN ('succeeded', 'failed', 'cancelled') THEN now() END"
-    " WHERE id = $1 AND state = $2";
+    "UPDATE migration m SET state = CASE WHEN m.state = r.before THEN r.state END,"
+    " epoch = r.epoch, waits_for = NULL, state_since = now(),"
+    " copy_began_at = CASE WHEN r.state = 'transferring' THEN coalesce(copy_began_at, now())"
+    "  WHEN r.state <> 'queued' THEN copy_began_at END,"
+    " copy_ended_at = CASE WHEN r.state IN ('ready', 'handing_off')"
+    "   THEN coalesce(copy_ended_at, now())"
+    "  WHEN r.state <> 'queued' THEN copy_ended_at END,"
+    " handoff_began_at = CASE WHEN r.state = 'handing_off' THEN now() ELSE handoff_began_at END,"
+    " handoff_ended_at = CASE WHEN r.state = 'cleaning' THEN now() ELSE handoff_ended_at END,"
+    " was_slowed = was_slowed OR (m.state = 'handing_off' AND r.state = 'transferring'),"
+    " started_at = CASE WHEN r.state = 'preparing' THEN now() ELSE started_at END,"
+    " ended_at = CASE WHEN r.state IN ('succeeded', 'failed', 'cancelled') THEN now() END"
+    " FROM unnest((SELECT $1::uuid[]), (SELECT $2::text[]), (SELECT $3::text[]), (SELECT "
+    "$4::bigint[])) AS r(id, before, state, epoch)"
+    " WHERE m.id = r.id";
 
 bool migration_store_move(struct db *db, struct migration_row *row, enum migration_state state,
                           int64_t epoch, struct error *err)
 {
-    auto_db_rows struct db_rows *rows = NULL;
     struct db_text number = db_int(epoch);
-    if (!db_query(db, sql_move,
-                  DB_PARAMS(row->id, migration_state_names[row->state],
-                            migration_state_names[state], number.text),
-                  &rows, err))
+    if (!db_post_row(db, sql_move,
+                     DB_PARAMS(row->id, migration_state_names[row->state],
+                               migration_state_names[state], number.text),
+                     err))
         return false;
-    if (db_affected(rows) != 1)
-        return error_set(err, ERROR_CONFLICT, "migration %s is not %s any more", row->id,
-                         migration_state_names[row->state]);
     row->state = state;
     row->epoch = epoch;
     return true;
@@ -220,24 +240,26 @@ bool migration_store_set_waits_for(struct db *db, const char *id, const char *te
     return db_post(db, sql_set_waits_for, DB_PARAMS(id, text), err);
 }
 
-static const char sql_set_pause[] =
-    "UPDATE migration SET pause_us = $2 WHERE id = $1 AND pause_us = 0";
+static const char sql_set_pause[] = "UPDATE migration m SET pause_us = r.pause_us"
+                                    " FROM unnest((SELECT $1::uuid[]), (SELECT $2::bigint[])) AS "
+                                    "r(id, pause_us) WHERE m.id = r.id AND m.pause_us = 0";
 
 bool migration_store_set_pause(struct db *db, const char *id, int64_t pause_us, struct error *err)
 {
     struct db_text number = db_int(pause_us);
-    return db_post(db, sql_set_pause, DB_PARAMS(id, number.text), err);
+    return db_post_row(db, sql_set_pause, DB_PARAMS(id, number.text), err);
 }
 
 /* Inside a pool the row with this domain is the VM itself and moves; between pools it is new, or
  * the destination's inventory has made it with the same id. */
+#define COMMITTED "unnest((SELECT $1::uuid[])) AS r(id) JOIN migration m ON m.id = r.id"
 static const char sql_commit_vm[] =
     "INSERT INTO vm (id, pool_id, host_id, domain_uuid, name, state, memory_bytes, vcpus, type,"
     " features)"
     " SELECT m.destination_vm_id, m.destination_pool_id, m.destination_host_id, m.domain_uuid,"
     " m.name, 'running', m.memory_bytes, coalesce(v.vcpus, 1), coalesce(v.type, ''),"
     " coalesce(v.features, '')"
-    " FROM migration m LEFT JOIN vm v ON v.id = m.vm_id WHERE m.id = $1"
+    " FROM " COMMITTED " LEFT JOIN vm v ON v.id = m.vm_id"
     " ON CONFLICT (pool_id, domain_uuid) DO UPDATE SET host_id = excluded.host_id,"
     " is_present = true";
 
@@ -246,30 +268,27 @@ static const char sql_commit_vbds[] =
     " SELECT m.destination_vm_id, d.disk ->> 'device', d.position,"
     " (d.disk #>> '{destination,vdi}')::uuid, d.disk #>> '{destination,format}',"
     " (d.disk ->> 'size_bytes')::bigint, true, ''"
-    " FROM migration m CROSS JOIN LATERAL jsonb_array_elements(m.spec -> 'disks')"
+    " FROM " COMMITTED " CROSS JOIN LATERAL jsonb_array_elements(m.spec -> 'disks')"
     "  WITH ORDINALITY AS d(disk, position)"
-    " WHERE m.id = $1"
     " ON CONFLICT (vm_id, device) DO UPDATE SET vdi_id = excluded.vdi_id,"
     " format = excluded.format, size_bytes = excluded.size_bytes";
 
 static const char sql_commit_vifs[] =
     "INSERT INTO vif (vm_id, mac, position, network)"
     " SELECT m.destination_vm_id, f.vif ->> 'mac', f.position, f.vif ->> 'destination_network'"
-    " FROM migration m CROSS JOIN LATERAL jsonb_array_elements(m.spec -> 'vifs')"
+    " FROM " COMMITTED " CROSS JOIN LATERAL jsonb_array_elements(m.spec -> 'vifs')"
     "  WITH ORDINALITY AS f(vif, position)"
-    " WHERE m.id = $1"
     " ON CONFLICT (vm_id, mac) DO UPDATE SET network = excluded.network";
 
 static const char sql_commit_source[] =
-    "DELETE FROM vm USING migration m WHERE m.id = $1 AND vm.id = m.vm_id"
-    " AND m.vm_id <> m.destination_vm_id";
+    "DELETE FROM vm USING " COMMITTED " WHERE vm.id = m.vm_id AND m.vm_id <> m.destination_vm_id";
 
 bool migration_store_commit(struct db *db, const struct migration_row *row, struct error *err)
 {
     static const char *const statements[] = {sql_commit_vm, sql_commit_vbds, sql_commit_vifs,
                                              sql_commit_source};
     for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++) {
-        if (!db_post(db, statements[i], DB_PARAMS(row->id), err))
+        if (!db_post_row(db, statements[i], DB_PARAMS(row->id), err))
             return false;
     }
     return true;
@@ -300,7 +319,8 @@ static const char sql_queue[] =
     "  CROSS JOIN LATERAL (VALUES (m.source_host_id), (m.destination_host_id)) AS busy(host_id)"
     "  WHERE m.ended_at IS NULL AND m.state <> 'queued'"
     "  GROUP BY busy.host_id HAVING count(*) >= $1::integer)"
-    " SELECT q.id FROM migration q WHERE q.state = 'queued' AND NOT q.is_copy_paused"
+    " SELECT q.id FROM migration q WHERE q.ended_at IS NULL AND q.state = 'queued'"
+    " AND NOT q.is_copy_paused"
     " AND (q.not_before IS NULL OR q.not_before <= now())"
     " AND q.source_host_id NOT IN (SELECT host_id FROM load)"
     " AND (q.requested_host_id IS NULL OR q.requested_host_id NOT IN (SELECT host_id FROM load))"

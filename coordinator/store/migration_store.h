@@ -23,6 +23,7 @@ struct migration_row {
     uint64_t bandwidth_bytes_per_s;
     char network[LIMIT_NAME + 1];
     char traceparent[TRACEPARENT_SIZE];
+    /* NULL when it was locked for the result of a step */
     char *mapping; /* JSON */
     char *spec;    /* JSON of struct migration_spec */
 };
@@ -36,13 +37,17 @@ static inline void cleanup_migration_row(struct migration_row *row)
 /* Locks the row until the transaction ends. ERROR_NOT_FOUND names it and what to do. */
 bool migration_store_lock(struct db *db, const char *id, struct migration_row *row,
                           struct error *err) must_check;
-/* The migration of this step of the host. */
-bool migration_store_lock_of_step(struct db *db, const char *host, const char *step,
-                                  struct migration_row *row, bool *is_found,
-                                  struct error *err) must_check;
 /* As above, but a row that somebody else has locked is left out: *is_locked says so. */
 bool migration_store_try_lock(struct db *db, const char *id, struct migration_row *row,
                               bool *is_locked, struct error *err) must_check;
+/* Locks the migrations of these steps (params: arrays of their ids and hosts) in the order of their
+ * ids, so that two who do it never wait for each other. Without `waits` those that somebody else
+ * has locked are left out. */
+struct db_statement migration_store_lock_statement(const char *const params[2], bool waits,
+                                                   struct db_rows **rows);
+/* One of the rows that it found. */
+bool migration_store_read(const struct db_rows *rows, const char *id, struct migration_row *row,
+                          bool *is_there, struct error *err) must_check;
 /* Admissions (create, start) are one at a time over all coordinators, so that two of them never
  * count the same free room. Held until the transaction ends. */
 bool migration_store_admission_lock(struct db *db, struct error *err) must_check;
@@ -64,8 +69,9 @@ bool migration_store_insert(struct db *db, const struct migration_new *made,
 bool migration_store_set_spec(struct db *db, const struct migration_spec *spec,
                               struct error *err) must_check;
 
-/* From row->state to `state` with this epoch; sets started_at and ended_at, clears waits_for.
- * ERROR_CONFLICT when the row is in another state. Updates *row. */
+/* From row->state to `state` with this epoch; sets started_at and ended_at, clears waits_for. The
+ * transaction fails when the row is in another state, which under its lock it is not. Updates *row.
+ * This and what follows to migration_store_release_vm() is posted: done when the transaction is. */
 bool migration_store_move(struct db *db, struct migration_row *row, enum migration_state state,
                           int64_t epoch, struct error *err) must_check;
 /* The first error stays. */

@@ -118,7 +118,7 @@ bool migration_store_progress(struct db *db, const char *host, const struct json
 /* Among all that are queued, from 1. */
 #define POSITION                                                                                   \
     "CASE WHEN m.state = 'queued' THEN (SELECT count(*) + 1 FROM migration q"                      \
-    " WHERE q.state = 'queued' AND (q.priority > m.priority"                                       \
+    " WHERE q.ended_at IS NULL AND q.state = 'queued' AND (q.priority > m.priority"                \
     "  OR (q.priority = m.priority AND q.sequence < m.sequence))) END"
 
 #define SWITCHOVER                                                                                 \

@@ -130,7 +130,7 @@ static const char sql_hosts[] =
     "  WHERE " COMES_TO_HOST ")"
     "  AS memory_reserved_bytes,"
     " EXISTS (SELECT FROM step s JOIN migration e ON e.id = s.migration_id"
-    "  WHERE s.host_id = h.id AND s.state IN ('queued', 'running')"
+    "  WHERE s.host_id = h.id AND s.is_live"
     "  AND s.kind = 'abort-destination' AND e.ended_at IS NOT NULL"
     "  AND e.domain_uuid = $6::uuid) AS is_not_clean,"
     " EXISTS (SELECT FROM vm v WHERE v.pool_id = h.pool_id AND v.domain_uuid = $6::uuid"

@@ -24,10 +24,22 @@ struct step_new {
 };
 bool step_store_insert(struct db *db, const struct migration_row *migration,
                        const struct step_new *made, struct error *err) must_check;
-/* *is_found false: no such step of this host. */
-bool step_store_find(struct db *db, const char *host, const char *id, struct step_row *row,
-                     bool *is_found, struct error *err) must_check;
-/* Writes how it ended. */
+/* A step that a host gives the result of, and the migration that is the step's. */
+struct answered_step {
+    const char *host, *id;          /* asked for */
+    bool is_found;                  /* the host has such a step */
+    bool is_locked;                 /* `migration` is read, and nobody else changes it meanwhile */
+    struct step_row step;           /* when found; for certain only when locked */
+    struct migration_row migration; /* when locked */
+};
+/* Reads them and locks their migrations until the transaction ends. A migration is locked for the
+ * first of its steps only; and without `waits` not when somebody else has locked it, and from then
+ * on statements of the transaction wait for locks no longer than a moment. */
+bool step_store_lock(struct db *db, struct answered_step *const steps[], size_t count, bool waits,
+                     struct error *err) must_check;
+/* Only what was asked for is left. */
+void answered_step_done(struct answered_step *step);
+/* Posts how it ended. */
 bool step_store_finish(struct db *db, const struct step_result *result,
                        struct error *err) must_check;
 /* All live steps of the migration stop mattering; their hosts are woken to stop them. */
@@ -52,15 +64,6 @@ bool step_store_is_live(struct db *db, const char *migration, enum step_kind kin
 bool step_store_receive_error(struct db *db, const char *migration, int64_t epoch, bool *has_failed,
                               struct error *why, struct error *err) must_check;
 
-/* What a poll of this host answers: live steps that are due and not in `known`, those of `known` to
- * stop that are not in `cancelling`, and settings that are newer than the host's. Marks the known
- * ones as running and the host as seen. Free with agent_poll_answer_fields. */
-struct step_poller {
-    const char *host;
-    int lost_after_s; /* of silence it counts as lost */
-};
-bool step_store_poll(struct db *db, const struct step_poller *poller, const struct agent_poll *poll,
-                     struct agent_poll_answer *answer, struct error *err) must_check;
 /* Hosts with undelivered steps that are due, with a step to stop, or with settings that were
  * changed a moment ago. Column `host_id`. */
 bool step_store_due_hosts(struct db *db, struct db_rows **rows, struct error *err) must_check;

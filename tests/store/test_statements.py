@@ -48,7 +48,7 @@ def test_the_statements_are_found():
 def test_statements_stand_in_named_constants(path):
     """So that the test below sees them all."""
     text = path.read_text()
-    named = set(re.findall(r"\bdb_(?:query|post)\(\s*\w+,\s*([^,]+),", text))
+    named = set(re.findall(r"\bdb_(?:query|post|post_row)\(\s*\w+,\s*([^,]+),", text))
     known = {name for name, _ in statements(path)} | {"sql", "sql_tables[i]", "statements[i]"}
     assert {word for word in named if word not in known} == set()
 

@@ -9,8 +9,8 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "coordinator/db/db.h"
+#include "coordinator/scheduler/poll.h"
 #include "coordinator/scheduler/report.h"
-#include "coordinator/store/step_store.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -26,7 +26,7 @@
         exit(1);                                                                                   \
     } while (0)
 
-enum { TAKE_TIMEOUT_MS = 5000, MOST_THREADS = 64, LOST_AFTER_S = 60 };
+enum { MOST_THREADS = 128, CONNECTIONS = 4, LOST_AFTER_S = 60 };
 
 /* The steps of a move in which nothing fails. */
 static const enum step_kind plan[] = {STEP_PREPARE, STEP_TRANSFER,     STEP_HANDOFF,
@@ -47,23 +47,23 @@ static void ignore(void *context, const char *channel, const char *payload)
     (void)payload;
 }
 
-static void poll_host(struct db *db, const char *host, const char *known, char step[UUID_SIZE])
+static void poll_host(struct db_pool *pool, const char *host, const char *known,
+                      char step[UUID_SIZE])
 {
     struct error err;
     const char *ids[] = {known};
     const struct agent_poll poll = {.known = {.items = ids, .count = known ? 1 : 0}};
-    struct agent_poll_answer answer = {0};
-    const struct step_poller poller = {.host = host, .lost_after_s = LOST_AFTER_S};
-    CHECK(step_store_poll(db, &poller, &poll, &answer, &err), "poll: %s", err.text);
+    struct step_poll asked = {.host = host, .poll = &poll};
+    CHECK(poll_answer(pool, &asked, LOST_AFTER_S, &err), "poll: %s", err.text);
     if (step) {
-        const struct step *steps = answer.steps.items;
-        CHECK(answer.steps.count > 0, "host %s has no step", host);
+        const struct step *steps = asked.answer.steps.items;
+        CHECK(asked.answer.steps.count > 0, "host %s has no step", host);
         memcpy(step, steps[0].id, UUID_SIZE);
     }
-    json_release(agent_poll_answer_fields, &answer);
+    json_release(agent_poll_answer_fields, &asked.answer);
 }
 
-static void do_step(struct db *db, long long migration, enum step_kind kind)
+static void do_step(struct db_pool *pool, long long migration, enum step_kind kind)
 {
     struct error err;
     char host[UUID_SIZE];
@@ -74,21 +74,18 @@ static void do_step(struct db *db, long long migration, enum step_kind kind)
     struct step_result result = {.is_done = true,
                                  .verdict = decides ? VERDICT_OWNED : VERDICT_NONE};
     const struct agent_report report = {.results = {.items = &result, .count = 1}};
-    poll_host(db, host, NULL, result.step);
-    poll_host(db, host, result.step, NULL);
-    CHECK(report_apply(db, host, LOST_AFTER_S, &report, &err), "report of %s: %s",
+    poll_host(pool, host, NULL, result.step);
+    poll_host(pool, host, result.step, NULL);
+    CHECK(report_apply_results(pool, host, &report, &err), "report of %s: %s",
           step_kind_names[kind], err.text);
 }
 
 static void *play(void *argument)
 {
     const struct player *player = argument;
-    struct error err;
-    auto_db struct db *db = NULL;
-    CHECK(db_take(player->pool, TAKE_TIMEOUT_MS, &db, &err), "%s", err.text);
     for (long long n = player->number; n < player->count; n += player->players) {
         for (int i = 0; i < PLAN_STEPS; i++)
-            do_step(db, player->first + n, plan[i]);
+            do_step(player->pool, player->first + n, plan[i]);
     }
     return NULL;
 }
@@ -101,7 +98,7 @@ int main(int argc, char **argv)
     CHECK(argc == 5, "CONNINFO FIRST COUNT THREADS");
     int threads = atoi(argv[4]);
     CHECK(threads > 0 && threads <= MOST_THREADS, "expected 1 to %d threads", MOST_THREADS);
-    CHECK(db_pool_open(&pool, argv[1], threads, &err) &&
+    CHECK(db_pool_open(&pool, argv[1], CONNECTIONS, &err) &&
               db_pool_notify_start(pool, ignore, NULL, &err),
           "%s", err.text);
     int64_t begin_us = clock_monotonic_us();

@@ -47,7 +47,9 @@ struct http_server *fixture_start(const struct http_route *routes, size_t count)
                                  .api_body_limit = 1024,
                                  .agent_body_limit = 1024,
                                  .streams = 100,
-                                 .threads = 2};
+                                 .threads = 2,
+                                 .agent_threads = 2,
+                                 .agent_connections = 2};
     struct http_server *server = NULL;
     for (int i = 0; !server; i++) { /* tests beside this one take ports as well */
         config.api_port = api_port = free_port();
