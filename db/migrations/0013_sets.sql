@@ -26,7 +26,7 @@ BEGIN
         ELSE ARRAY(SELECT 'migration ' || id FROM unnest(ids) AS id) END);
 END $$;
 
--- Its other door into the table `event` is event_add().
+-- That events were added, as event_add() tells of one.
 CREATE FUNCTION event_tell() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF current_setting('crosspool.tell_changes', true) = 'on' THEN
