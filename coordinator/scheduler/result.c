@@ -10,6 +10,7 @@
 #include "coordinator/store/ledger.h"
 #include "coordinator/store/step_store.h"
 
+#include <pthread.h>
 #include <stdio.h>
 
 enum {
@@ -270,22 +271,25 @@ static void apply_together(void *pool, struct combined *const combined[], size_t
 }
 
 /* Who is alone may wait for a lock, and has a connection meanwhile: so only few are at once. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t has_left;
+    int inside;
+} alone = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
+
 static bool apply_alone(struct db_pool *pool, struct item *item, struct error *err)
 {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    static pthread_cond_t has_left = PTHREAD_COND_INITIALIZER;
-    static int inside;
     struct batch batch = {.items = {item}, .count = 1, .waits = true};
-    pthread_mutex_lock(&lock);
-    while (inside == ALONE_MOST)
-        pthread_cond_wait(&has_left, &lock);
-    inside++;
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_lock(&alone.lock);
+    while (alone.inside == ALONE_MOST)
+        pthread_cond_wait(&alone.has_left, &alone.lock);
+    alone.inside++;
+    pthread_mutex_unlock(&alone.lock);
     bool is_done = run_batch(pool, &batch, err);
-    pthread_mutex_lock(&lock);
-    inside--;
-    pthread_cond_signal(&has_left);
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_lock(&alone.lock);
+    alone.inside--;
+    pthread_cond_signal(&alone.has_left);
+    pthread_mutex_unlock(&alone.lock);
     return is_done;
 }
 

@@ -448,10 +448,10 @@ def test_a_rollback_waits_for_vms_that_others_move(site):
     site.carry(evacuation, first)
     second = site.moving(evacuation)
     other = str(uuid.uuid4())
+    # as one transaction: without a VM it would be over at once
     site.coordinator.query(
         f"INSERT INTO evacuation (id, state, pools, request, plan, created_by) SELECT '{other}',"
-        f" 'paused', pools, request, plan, created_by FROM evacuation WHERE id = '{evacuation}'")
-    site.coordinator.query(
+        f" 'paused', pools, request, plan, created_by FROM evacuation WHERE id = '{evacuation}';"
         "INSERT INTO evacuation_vm (evacuation_id, vm_id, position, current_vm_id, domain_uuid, name,"
         f" source_pool_id, source_host_id, current_host_id, state) SELECT '{other}', current_vm_id, 0,"
         " current_vm_id, domain_uuid, name, source_pool_id, current_host_id, current_host_id,"
