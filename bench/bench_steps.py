@@ -54,9 +54,10 @@ def identity(kind):
 
 
 class Bench:
-    def __init__(self, clients, boss_clients):
+    def __init__(self, clients, boss_clients, pgbench_clients):
         self.clients = clients
         self.boss_clients = boss_clients
+        self.pgbench_clients = pgbench_clients
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="cpb-steps-", dir="/var/tmp"))
         self.directory.chmod(0o755)
         self.postgres = DurablePostgres(self.directory / "postgres")
@@ -100,9 +101,9 @@ class Bench:
         """Each client takes every clients-th migration, as our threads do."""
         first = self.fill(count)
         text = shell.run(
-            self.postgres.binaries / "pgbench", "-n", "-M", "simple", "-c", self.clients, "-j",
-            self.clients, "-t", count // self.clients, "-D", f"first={first}", "-D",
-            f"clients={self.clients}", "-D", "k=0", "-f", self.script, self.database, timeout=600,
+            self.postgres.binaries / "pgbench", "-n", "-M", "simple", "-c", self.pgbench_clients, "-j",
+            self.pgbench_clients, "-t", count // self.pgbench_clients, "-D", f"first={first}", "-D",
+            f"clients={self.pgbench_clients}", "-D", "k=0", "-f", self.script, self.database, timeout=600,
             env={**os.environ, "PGOPTIONS": "-c synchronous_commit=on -c timezone=UTC"
                  " -c random_page_cost=1.1"})
         self.check(first, count)
@@ -176,10 +177,12 @@ def with_variables(statements, number):
 
 
 def main():
-    options = figures.options(__doc__, pairs=5, migrations=1280, clients=128, boss_clients=64)
-    assert options.migrations % options.clients == 0, "--migrations: a multiple of --clients"
+    options = figures.options(__doc__, pairs=5, migrations=1280, clients=128, boss_clients=32,
+                              pgbench_clients=16)
+    assert options.migrations % options.pgbench_clients == 0, \
+        "--migrations: a multiple of --pgbench-clients"
     report = figures.Report("steps", "Step transitions")
-    bench = Bench(options.clients, options.boss_clients)
+    bench = Bench(options.clients, options.boss_clients, options.pgbench_clients)
     try:
         statements = bench.make_script()
         bench.prepare_pg_boss()
@@ -197,9 +200,10 @@ def main():
         "scheduler in one process, without HTTP; each step is delivered, claimed, completed, and its "
         "transaction inserts the next; what clients bring at the same moment shares a transaction. "
         f"pgbench: the {statements} statements that the server logged of one such migration of ours "
-        "alone, with its ids as variables. pg-boss: a job for each step, "
+        f"alone, with its ids as variables, by {options.pgbench_clients} clients. pg-boss: a job for "
+        "each step, "
         f"fetched, completed, and the next one sent, by {options.boss_clients} clients, with which it is "
-        f"faster than with more or fewer. {options.pairs} turns of {options.migrations} "
+        f"faster than with 4 or 64. {options.pairs} turns of {options.migrations} "
         "migrations, alternating.\n\n" + figures.table(
             ["", "steps a second"],
             [[name, figures.spread(values, "{:.0f}")] for name, values in rows.items()]))
