@@ -121,7 +121,7 @@ static void add_work(struct metrics_page *page)
 static void add_statements(struct metrics_page *page, const struct api_context *api)
 {
     metrics_head(page, "crosspool_http_sql_statements_total", "counter",
-                 "SQL statements of requests that have ended.");
+                 "SQL statements of requests that have ended, but for those that agents share.");
     metrics_count(page, "crosspool_http_sql_statements_total", "", http_statements(api->http));
     metrics_head(page, "crosspool_sql_statements_total", "counter",
                  "SQL statements of the whole process.");

@@ -2,21 +2,13 @@
  * first, and who comes alone does not wait. */
 #include "base/clock.h"
 #include "base/combine.h"
+#include "tests/threads/check.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { THREADS = 48, ROUNDS = 300, WORK_MS = 1 };
-
-#define CHECK(condition, ...)                                                                      \
-    do {                                                                                           \
-        if (condition)                                                                             \
-            break;                                                                                 \
-        fprintf(stderr, __VA_ARGS__);                                                              \
-        fputc('\n', stderr);                                                                       \
-        exit(1);                                                                                   \
-    } while (0)
 
 struct item {
     struct combined combined; /* first */

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "coordinator/http/answer_cache.h"
 #include "coordinator/http/token_cache.h"
+#include "tests/threads/check.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -20,15 +21,6 @@ static _Atomic int stored[OBJECTS]; /* what the database holds */
 static _Atomic int told[OBJECTS];   /* up to where changes were told */
 static _Atomic int from_memory, from_database;
 static _Atomic bool is_over;
-
-#define CHECK(condition, ...)                                                                      \
-    do {                                                                                           \
-        if (condition)                                                                             \
-            break;                                                                                 \
-        fprintf(stderr, __VA_ARGS__);                                                              \
-        fputc('\n', stderr);                                                                       \
-        exit(1);                                                                                   \
-    } while (0)
 
 static void topic_of(int object, char out[32])
 {

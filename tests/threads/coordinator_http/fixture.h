@@ -3,19 +3,11 @@
 #pragma once
 
 #include "coordinator/http/http.h"
+#include "tests/threads/check.h"
 
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#define CHECK(condition, ...)                                                                      \
-    do {                                                                                           \
-        if (condition)                                                                             \
-            break;                                                                                 \
-        fprintf(stderr, __VA_ARGS__);                                                              \
-        fputc('\n', stderr);                                                                       \
-        exit(1);                                                                                   \
-    } while (0)
 
 /* Routes must be open ones: there is no database. */
 struct http_server *fixture_start(const struct http_route *routes, size_t count);
