@@ -71,10 +71,12 @@ bool db_query(struct db *db, const char *sql, int count, const char *const param
  * is done. Outside of a transaction at once. */
 bool db_post(struct db *db, const char *sql, int count, const char *const params[],
              struct error *err) must_check;
-/* As db_post, of a statement over a set of rows: "... FROM unnest($1::uuid[], $2::text[])". Rows
- * that are posted with the same `sql` (its address) before it leaves travel as one statement, which
- * runs where the first of them was posted: so nothing that is posted between two of them may touch
- * what the second one does. */
+/* As db_post, of a statement over a set of rows, each parameter an array:
+ * "... FROM unnest((SELECT $1::uuid[]), (SELECT $2::text[])) AS r(id, name)", where the SELECT
+ * hides from the planner how many there are, so that one plan serves all. Rows that are posted with
+ * the same `sql` (its address) before it leaves travel as one statement, which runs where the first
+ * of them was posted: so no two may concern the same row, and nothing that is posted between two of
+ * them may touch what the second one does. */
 bool db_post_row(struct db *db, const char *sql, int count, const char *const params[],
                  struct error *err) must_check;
 /* Several statements of which none needs the answer of another, in one journey and, outside of a

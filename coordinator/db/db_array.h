@@ -5,8 +5,9 @@
 #include <stddef.h>
 
 struct db_array {
-    char *text; /* without the closing brace */
-    size_t size, capacity;
+    char *text;
+    size_t size; /* without the closing brace, which stands behind it */
+    size_t capacity;
 };
 
 /* NULL = SQL NULL; copied. */

@@ -50,7 +50,7 @@ bool db_post(struct db *db, const char *sql, int count, const char *const params
 static struct db_posted_statement *find_set(struct db *db, const char *sql)
 {
     for (int i = 0; i < db->posted.count; i++) {
-        if (db->posted.items[i].sql == sql)
+        if (db->posted.items[i].is_set && db->posted.items[i].sql == sql)
             return &db->posted.items[i];
     }
     return NULL;

@@ -277,15 +277,22 @@ static struct {
     int inside;
 } alone = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
 
-static bool apply_alone(struct db_pool *pool, struct item *item, struct error *err)
+/* Whatever keeps it from being settled, it is not taken for durable, so its host sends it again. */
+static bool settle_alone(struct db_pool *pool, struct item *item, struct error *err)
 {
     struct batch batch = {.items = {item}, .count = 1, .waits = true};
+    return run_batch(pool, &batch, err) &&
+           (item->is_settled || error_set(err, ERROR_TIMEOUT, "it is not free: send it again"));
+}
+
+static bool apply_alone(struct db_pool *pool, struct item *item, struct error *err)
+{
     pthread_mutex_lock(&alone.lock);
     while (alone.inside == ALONE_MOST)
         pthread_cond_wait(&alone.has_left, &alone.lock);
     alone.inside++;
     pthread_mutex_unlock(&alone.lock);
-    bool is_done = run_batch(pool, &batch, err);
+    bool is_done = settle_alone(pool, item, err);
     pthread_mutex_lock(&alone.lock);
     alone.inside--;
     pthread_cond_signal(&alone.has_left);

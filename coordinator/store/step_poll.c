@@ -80,8 +80,8 @@ static bool mark_running(struct db *db, struct step_poll *const polls[], size_t 
 
 static const char sql_steps[] =
     "SELECT r.n, s.id, s.kind, s.epoch, s.verdict, m.spec::text AS spec"
-    " FROM unnest((SELECT $1::integer[]), (SELECT $2::uuid[]), (SELECT $3::text[])) AS r(n, host, "
-    "known)"
+    " FROM unnest((SELECT $1::integer[]), (SELECT $2::uuid[]), (SELECT $3::text[]))"
+    "  AS r(n, host, known)"
     " CROSS JOIN LATERAL (SELECT * FROM step WHERE step.host_id = r.host"
     "  AND step.is_live AND step.not_before <= now()"
     "  AND step.id <> ALL (r.known::uuid[]) ORDER BY step.sequence LIMIT $4) AS s"
@@ -131,12 +131,11 @@ static bool read_steps(const struct db_rows *rows, int at, int count, struct ste
 
 static const char sql_cancel[] =
     "SELECT r.n, s.id"
-    " FROM unnest((SELECT $1::integer[]), (SELECT $2::uuid[]), (SELECT $3::text[]), (SELECT "
-    "$4::text[]))"
-    "  AS r(n, host, known, cancelling)"
+    " FROM unnest((SELECT $1::integer[]), (SELECT $2::uuid[]), (SELECT $3::text[]),"
+    "  (SELECT $4::text[])) AS r(n, host, known, cancelling)"
     " JOIN step s ON s.id = ANY (r.known::uuid[]) AND s.host_id = r.host"
-    " WHERE s.id <> ALL (r.cancelling::uuid[]) AND (s.state = 'superseded' OR "
-    "s.is_cancel_requested)"
+    " WHERE s.id <> ALL (r.cancelling::uuid[])"
+    " AND (s.state = 'superseded' OR s.is_cancel_requested)"
     " ORDER BY r.n, s.sequence";
 
 static void read_cancel(const struct db_rows *rows, int at, int count, struct step_poll *poll)
@@ -151,8 +150,9 @@ static void read_cancel(const struct db_rows *rows, int at, int count, struct st
 
 static const char sql_settings[] =
     "SELECT r.n, m.id, m.settings_version, m.bandwidth_bytes_per_s, m.is_copy_paused,"
-    " m.is_switchover_held FROM unnest((SELECT $1::integer[]), (SELECT $2::uuid[]), (SELECT "
-    "$3::jsonb[])) AS r(n, host, poll)"
+    " m.is_switchover_held"
+    " FROM unnest((SELECT $1::integer[]), (SELECT $2::uuid[]), (SELECT $3::jsonb[]))"
+    "  AS r(n, host, poll)"
     " CROSS JOIN LATERAL (SELECT * FROM migration WHERE source_host_id = r.host"
     "  AND state IN ('preparing', 'transferring', 'ready') AND settings_version > coalesce("
     "   (SELECT max(k.version) FROM jsonb_to_recordset(r.poll -> 'settings')"

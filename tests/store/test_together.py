@@ -69,6 +69,17 @@ class World:
         shell.wait_for("a statement that waits for a lock",
                        lambda: self.coordinator.query(WAITING) != [["0"]])
 
+    @contextlib.contextmanager
+    def waiting(self, sql, call):
+        """The call waits for what somebody else has locked by this, and is done afterwards."""
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            with self.holding(sql):
+                held = threads.submit(call)
+                self.wait_until_waiting()
+                yield
+                assert not held.done()
+            held.result(30)
+
     def at_once(self, *calls):
         """The first one has to wait for a lock, so the others come while it is at work; their answers,
         or what they raised."""
@@ -158,15 +169,11 @@ def test_both_ends_of_a_migration_at_the_same_moment(world):
 
 def test_a_result_waits_for_its_own_migration_alone(world):
     steps = prepared(world)
-    with concurrent.futures.ThreadPoolExecutor() as threads:
-        with world.holding(f"SELECT FROM migration WHERE id = '{world.migrations[0]}' FOR UPDATE"):
-            held = threads.submit(world.destinations[0].done, steps[0])
-            world.wait_until_waiting()
-            for i in range(1, PAIRS):
-                world.destinations[i].done(steps[i])
-            assert world.states() == ["preparing"] + ["transferring"] * (PAIRS - 1)
-            assert not held.done()
-        held.result(30)
+    with world.waiting(f"SELECT FROM migration WHERE id = '{world.migrations[0]}' FOR UPDATE",
+                       lambda: world.destinations[0].done(steps[0])):
+        for i in range(1, PAIRS):
+            world.destinations[i].done(steps[i])
+        assert world.states() == ["preparing"] + ["transferring"] * (PAIRS - 1)
     assert world.state(0) == "transferring"
 
 
@@ -177,15 +184,11 @@ def test_results_do_not_wait_for_what_one_of_them_has_to_lock(world):
     world.sources[0].finish("transfer")
     handoff = world.sources[0].take("handoff")
     vm = world.api.get("/v1/vms?name=g0")["items"][0]["id"]
-    with concurrent.futures.ThreadPoolExecutor() as threads:
-        with world.holding(f"SELECT FROM vm WHERE id = '{vm}' FOR UPDATE"):
-            held = threads.submit(world.sources[0].done, handoff, verdict="owned")
-            world.wait_until_waiting()
-            for i in range(1, PAIRS):
-                world.destinations[i].done(steps[i])
-            assert not held.done()
-            assert world.states() == ["handing_off"] + ["transferring"] * (PAIRS - 1)
-        held.result(30)
+    with world.waiting(f"SELECT FROM vm WHERE id = '{vm}' FOR UPDATE",
+                       lambda: world.sources[0].done(handoff, verdict="owned")):
+        for i in range(1, PAIRS):
+            world.destinations[i].done(steps[i])
+        assert world.states() == ["handing_off"] + ["transferring"] * (PAIRS - 1)
     assert world.state(0) == "cleaning"
 
 
@@ -193,15 +196,11 @@ def test_a_result_waits_for_an_inventory_of_its_own_host_alone(world):
     """It is left out if it was begun before, so it must not be under way."""
     steps = prepared(world)
     world.destinations[0].generation += 1
-    with concurrent.futures.ThreadPoolExecutor() as threads:
-        with world.holding(f"SELECT FROM host WHERE id = '{world.destinations[0].id}' FOR UPDATE"):
-            held = threads.submit(world.destinations[0].done, steps[0])
-            world.wait_until_waiting()
-            for i in range(1, PAIRS):
-                world.destinations[i].done(steps[i])
-            assert not held.done()
-            assert world.state(0) == "preparing"
-        held.result(30)
+    with world.waiting(f"SELECT FROM host WHERE id = '{world.destinations[0].id}' FOR UPDATE",
+                       lambda: world.destinations[0].done(steps[0])):
+        for i in range(1, PAIRS):
+            world.destinations[i].done(steps[i])
+        assert world.state(0) == "preparing"
     assert world.states() == ["transferring"] * PAIRS
     generation, = world.coordinator.query(
         f"SELECT inventory_generation FROM host WHERE id = '{world.destinations[0].id}'")
