@@ -155,7 +155,8 @@ bool source_stream(struct handoff_source *source, bool *is_suspended, struct err
     const struct handoff_environment *environment = &source->environment;
     const struct guest guest = source_guest(source);
     *is_suspended = false;
-    if (!check_disks(source, err) || !connect_stream(source, err) || !send_config(source, err))
+    if (!check_disks(source, err) || !connect_stream(source, err) || !send_config(source, err) ||
+        !failpoint("handoff.config-sent", err))
         return false;
     source_set_phase(source, PHASE_MEMORY);
     /* Not a guest that has rebooted into another domain, whose writes no mirror saw. One that does

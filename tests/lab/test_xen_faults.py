@@ -11,6 +11,7 @@ full = pytest.mark.full
 # phase -> (the end that is held there, failpoint)
 HELD = {"preparing": ("destination", "step.finished"),
         "memory": ("source", "handoff.source-streaming"),
+        "no stream yet": ("source", "handoff.config-sent"),
         "paused": ("source", "handoff.drained"),
         "before release": ("source", "handoff.before-released"),
         "prepared": ("destination", "handoff.destination-prepared"),
@@ -53,6 +54,7 @@ class Move:
         data is whole, it writes, both ends are clean."""
         cluster, guest = self.cluster, self.guest
         ended = cluster.wait_end(self.id, LIMIT_S)
+        assert all(agent.is_running() for agent in cluster.agents.values())
         home = cluster.wait_one_home(guest, 120)
         moved = ended["state"] == "succeeded"
         assert home == (self.destination if moved else self.source), ended
@@ -98,6 +100,22 @@ def test_an_agent_dies(cluster, guest, victim, phase, note):
     move.release()
     move.agent(victim).start()
     note(move.end()["state"])
+
+
+@pytest.mark.parametrize("what", ["source dies", "destination dies",
+                                  pytest.param("cancelled", marks=full)])
+def test_the_stream_ends_before_it_begins(cluster, guest, what):
+    """In the first bytes of its stream libxl must not fail (xen_header.h)."""
+    move = Move(cluster, guest, "no stream yet")
+    victim = what.removesuffix(" dies")
+    if what == "cancelled":
+        move.cancel()
+    else:
+        move.agent(victim).kill()
+    move.release()
+    if what != "cancelled":
+        move.agent(victim).start()
+    assert move.end()["state"] == ("cancelled" if what == "cancelled" else "succeeded")
 
 
 @full

@@ -5,6 +5,7 @@
 #include "agent/hypervisor/libxl/xen_adopt.h"
 #include "agent/hypervisor/libxl/xen_cpu.h"
 #include "agent/hypervisor/libxl/xen_envelope.h"
+#include "agent/hypervisor/libxl/xen_header.h"
 #include "agent/hypervisor/libxl/xen_hold.h"
 #include "agent/hypervisor/libxl/xen_mark.h"
 #include "base/cleanup.h"
@@ -162,7 +163,7 @@ bool xen_restore(struct hypervisor *hv, const char *uuid, const char *config,
     warn_of_missing_files(uuid, mapped);
     if (envelope.autostart)
         xen_adopt_prepare(hv, uuid, envelope.autostart, mapped);
-    if (build(mapped, fd, err) && check_built(hv, uuid, err))
+    if (xen_header_await(fd, err) && build(mapped, fd, err) && check_built(hv, uuid, err))
         return true;
     if (!xen_domain_destroy(hv, uuid, &second) || !xen_adopt_forget(hv, uuid, &second))
         log_error("%s", second.text);

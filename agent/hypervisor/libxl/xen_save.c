@@ -5,6 +5,7 @@
  * of it is preceded by a look at the domain.
  *
  *   libxl, helper                     here
+ *   header of the stream              nothing may fail yet, see xen_header.h
  *   memory passes (live only)         progress; a cancel aborts the operation
  *   asks the guest to suspend
  *   (domain is suspended)             QEMU stop, on_suspended
@@ -15,6 +16,7 @@
  */
 #include "agent/hypervisor/libxl/xen_save.h"
 
+#include "agent/hypervisor/libxl/xen_header.h"
 #include "agent/hypervisor/libxl/xen_mark.h"
 #include "agent/hypervisor/libxl/xen_types.h"
 #include "base/cleanup.h"
@@ -27,6 +29,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 enum {
     TICK_MS = 100,
@@ -49,6 +52,8 @@ struct save {
     uint64_t sent_before; /* by the passes that are over */
     int64_t pass_began_ms;
     unsigned long pass_done;
+    int held;        /* of the stream, until the helper has begun */
+    bool has_helper; /* libxl's helper process has begun: the operation may fail from now on */
     bool is_aborted, is_hook_called;
     bool has_failed; /* for a reason of ours, below */
     struct error failure;
@@ -57,6 +62,7 @@ struct save {
 static void save_done(struct save *save)
 {
     xen_context_close(&save->context);
+    cleanup_close(&save->held);
     free(save->fds);
 }
 
@@ -104,7 +110,7 @@ static void fail_save(struct save *save, const struct error *why)
 
 static void abort_save(struct save *save)
 {
-    if (save->is_aborted)
+    if (save->is_aborted || !save->has_helper)
         return;
     save->is_aborted = true;
     int rc = libxl_ao_abort(save->context.ctx, &save->how);
@@ -133,12 +139,10 @@ static bool check_goes_on(const struct xen_domain *now, struct error *err)
 }
 
 /* What has happened meanwhile? */
-static void look(struct save *save)
+static void judge(struct save *save)
 {
     struct xen_domain now;
     struct error why;
-    if (save->is_hook_called || save->is_aborted)
-        return;
     if (!xen_domain_look(save->hv, save->domain.id, &now, &why)) {
         fail_save(save, &why);
     } else if (!check_goes_on(&now, &why)) {
@@ -150,8 +154,16 @@ static void look(struct save *save)
         error_set(&why, ERROR_CANCELLED, "cancelled while the memory is sent");
         fail_save(save, &why);
     }
+}
+
+static void look(struct save *save)
+{
+    if (!save->is_hook_called && !save->has_failed)
+        judge(save);
     if (save->has_failed)
         abort_save(save);
+    if (save->has_helper && save->held >= 0)
+        close(take_fd(&save->held));
 }
 
 /* One turn of libxl's event loop. beforepoll fails only where there is too little room. */
@@ -187,8 +199,24 @@ static bool take_result(struct save *save, int *rc)
     return false;
 }
 
+/* Of the processes that libxl starts in this context the helper is the first. */
+static pid_t fork_helper(void *context)
+{
+    struct save *save = context;
+    save->has_helper = true;
+    return fork();
+}
+
 static bool run(struct save *save, int fd, struct error *err)
 {
+    static const libxl_childproc_hooks child_rules = {
+        .chldowner = libxl_sigchld_owner_libxl_always_selective_reap,
+        .fork_replacement = fork_helper,
+    };
+    libxl_childproc_setmode(save->context.ctx, &child_rules, save);
+    save->held = xen_header_hold(fd, err);
+    if (save->held < 0)
+        return false;
     xen_begin();
     int rc = libxl_domain_suspend(save->context.ctx, save->domain.id, fd,
                                   save->is_live ? LIBXL_SUSPEND_LIVE : 0, &save->how);
@@ -257,7 +285,7 @@ bool xen_save(struct hypervisor *hv, const char *uuid, bool is_live, int fd,
 {
     *is_suspended = false;
     __attribute__((cleanup(save_done))) struct save save = {
-        .hv = hv, .is_live = is_live, .hooks = hooks};
+        .hv = hv, .is_live = is_live, .hooks = hooks, .held = -1};
     if (!open_parts(&save, uuid, err))
         return error_prefix(err, "saving domain %s", uuid);
     if (run(&save, fd, err) && finish(&save, err)) {

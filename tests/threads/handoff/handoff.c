@@ -397,8 +397,8 @@ static const struct scenario scenarios[] = {
 };
 
 static const char *const source_moments[] = {
-    "handoff.source-streaming", "handoff.suspended", "handoff.drained", "handoff.prepared-received",
-    "handoff.before-released",  "handoff.released",  "handoff.go-sent"};
+    "handoff.source-streaming",  "handoff.config-sent",     "handoff.suspended", "handoff.drained",
+    "handoff.prepared-received", "handoff.before-released", "handoff.released",  "handoff.go-sent"};
 static const char *const destination_moments[] = {
     "handoff.destination-flushed", "handoff.destination-prepared", "handoff.before-owned",
     "handoff.owned", "handoff.unpaused"};
