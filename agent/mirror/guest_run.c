@@ -1,11 +1,13 @@
 /* Pinning a run and asking for it; see guest_run.h. */
 #include "agent/mirror/guest_run.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <stdio.h>
 #include <string.h>
 
+enum { EXIT_MS = 500, EXIT_LOOK_MS = 20 }; /* of a process */
 #define LEDGER_KIND "guest-run"
 
 static const char *const endings[] = {
@@ -104,10 +106,23 @@ bool guest_run_forget(const struct guest *guest, struct error *err)
             journal_ledger_remove(guest->journal, guest->migration, LEDGER_KIND, pinned.id, err));
 }
 
+/* A QEMU that ends closes one file after the other, so its monitor may be gone before its run is.
+ */
+static bool still_runs(const struct guest *guest, bool has_qemu_ended, struct error *err)
+{
+    int64_t deadline = clock_monotonic_ms() + (has_qemu_ended ? EXIT_MS : 0);
+    while (guest_run_check(guest, err)) {
+        if (clock_monotonic_ms() >= deadline)
+            return true;
+        clock_sleep_ms(EXIT_LOOK_MS);
+    }
+    return false;
+}
+
 void guest_run_explain(const struct guest *guest, struct error *why)
 {
     struct error found;
-    if (guest_run_check(guest, &found))
+    if (still_runs(guest, why->code == ERROR_NOT_FOUND, &found))
         return;
     if (found.code != ERROR_GUEST_ENDED) {
         log_warning("domain %s: it is not known whether its guest runs: %s", guest->domain,

@@ -24,10 +24,11 @@ static bool query_status(struct monitor *monitor, bool *is_running, bool *is_pau
     return true;
 }
 
-/* QMP first, then the hypervisor: the reverse of the stop. */
+/* QMP first, then the hypervisor: the reverse of the stop. A domain of Xen outlives its QEMU: it
+ * has no disks any more then, but it is not held by us. */
 static bool try_continue(const struct guest *guest, struct monitor *monitor, struct error *err)
 {
-    return monitor_command(monitor, "cont", NULL, NULL, err) &&
+    return (monitor_command(monitor, "cont", NULL, NULL, err) || err->code == ERROR_NOT_FOUND) &&
            guest->driver->release(guest->hypervisor, guest->domain, err);
 }
 
@@ -98,7 +99,7 @@ bool guest_stop_repair(const struct guest *guest, struct monitor *monitor, struc
     if (!may_be_ours)
         return true;
     if (monitor) {
-        if (!query_status(monitor, &is_running, &is_paused, err))
+        if (!query_status(monitor, &is_running, &is_paused, err) && err->code != ERROR_NOT_FOUND)
             return error_prefix(err, "state of domain %s", guest->domain);
         if (is_paused && !continue_guest(guest, monitor, err))
             return false;

@@ -165,7 +165,7 @@ bool transfer_abort(struct transfer *transfer, struct error *err)
             *err = why;
             return false;
         }
-        log_info("domain %s is gone; nothing to end in it: %s", transfer->spec.domain, why.text);
+        log_info("nothing is left to end in domain %s: %s", transfer->spec.domain, why.text);
     }
     return remove_all_outside(transfer, err);
 }

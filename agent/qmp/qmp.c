@@ -182,8 +182,11 @@ static bool connect_to(const char *path, int *fd, struct error *err)
     auto_close int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (sock < 0)
         return error_set_errno(err, ERROR_INTERNAL, errno, "socket");
-    if (connect(sock, (const struct sockaddr *)&address, sizeof address) < 0)
-        return error_set_errno(err, ERROR_UNREACHABLE, errno, "connect");
+    if (connect(sock, (const struct sockaddr *)&address, sizeof address) < 0) {
+        bool is_over = errno == ECONNREFUSED || errno == ENOENT;
+        return error_set_errno(err, is_over ? ERROR_NOT_FOUND : ERROR_UNREACHABLE, errno,
+                               "%sconnect", is_over ? "QEMU has ended: " : "");
+    }
     *fd = take_fd(&sock);
     return true;
 }

@@ -9,6 +9,7 @@
 
 struct qmp;
 
+/* ERROR_NOT_FOUND when nobody listens: a QEMU that has started listens until it ends. */
 bool qmp_open(struct qmp **out, const char *socket_path, int timeout_ms,
               struct error *err) must_check;
 void qmp_close(struct qmp *qmp); /* NULL is fine */

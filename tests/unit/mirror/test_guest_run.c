@@ -15,6 +15,7 @@
 static char present[48]; /* "" = no such domain */
 static enum guest_end present_end, older_end;
 static bool is_deaf;
+static int looks_left; /* then the run is gone; 0: it goes on */
 
 static bool find_run(struct hypervisor *hv, const char *uuid, const char *id, struct guest_run *out,
                      struct error *err)
@@ -25,6 +26,8 @@ static bool find_run(struct hypervisor *hv, const char *uuid, const char *id, st
         return error_set(err, ERROR_INTERNAL, "the hypervisor does not answer");
     if (!*id && !*present)
         return error_set(err, ERROR_NOT_FOUND, "no domain");
+    if (looks_left > 0 && --looks_left == 0)
+        present_end = GUEST_GONE;
     bool is_present = !*id || strcmp(id, present) == 0;
     out->end = is_present ? present_end : older_end;
     snprintf(out->id, sizeof out->id, "%s", is_present ? present : id);
@@ -51,6 +54,7 @@ static void setup(void)
     guest.driver = &driver;
     guest.journal = NULL;
     is_deaf = false;
+    looks_left = 0;
     present_end = GUEST_RUNS;
     older_end = GUEST_GONE;
     snprintf(present, sizeof present, "7/boot");
@@ -142,6 +146,23 @@ Test(guest_run, explains_what_was_seen_only_when_it_ended)
     guest_run_explain(&guest, &why);
     cr_assert_eq(why.code, ERROR_GUEST_ENDED);
     cr_assert_str_eq(why.text, "the guest rebooted while it was moved");
+}
+
+Test(guest_run, explains_a_qemu_whose_process_is_just_ending)
+{
+    struct error why = {.code = ERROR_NOT_FOUND, .text = "QEMU has ended"};
+    cr_assert(guest_run_pin(&guest, &err));
+    looks_left = 3;
+    guest_run_explain(&guest, &why);
+    cr_assert_eq(why.code, ERROR_GUEST_ENDED);
+}
+
+Test(guest_run, leaves_a_qemu_that_ended_alone_as_it_was_seen)
+{
+    struct error why = {.code = ERROR_NOT_FOUND, .text = "QEMU has ended"};
+    cr_assert(guest_run_pin(&guest, &err));
+    guest_run_explain(&guest, &why);
+    cr_assert_eq(why.code, ERROR_NOT_FOUND);
 }
 
 Test(guest_run, is_not_asked_for_where_the_driver_knows_none)

@@ -74,7 +74,7 @@ static void *serve(void *unused)
     return NULL;
 }
 
-static void start(const char *greeting, const char *const script[])
+static void bind_socket(void)
 {
     strcpy(server.folder, "/tmp/qmp-test-XXXXXX");
     cr_assert(mkdtemp(server.folder));
@@ -83,6 +83,11 @@ static void start(const char *greeting, const char *const script[])
     strcpy(address.sun_path, server.path);
     server.listener = socket(AF_UNIX, SOCK_STREAM, 0);
     cr_assert_eq(bind(server.listener, (struct sockaddr *)&address, sizeof address), 0);
+}
+
+static void start(const char *greeting, const char *const script[])
+{
+    bind_socket();
     cr_assert_eq(listen(server.listener, 1), 0);
     server.greeting = greeting;
     for (int i = 0; i < 8 && script[i]; i++)
@@ -90,13 +95,18 @@ static void start(const char *greeting, const char *const script[])
     pthread_create(&server.thread, NULL, serve, NULL);
 }
 
-static void stop(struct qmp *qmp)
+static void remove_socket(void)
 {
     struct error err;
-    qmp_close(qmp);
-    pthread_join(server.thread, NULL);
     close(server.listener);
     cr_assert(file_remove_tree(server.folder, &err));
+}
+
+static void stop(struct qmp *qmp)
+{
+    qmp_close(qmp);
+    pthread_join(server.thread, NULL);
+    remove_socket();
 }
 
 static struct qmp *open_client(void)
@@ -235,12 +245,17 @@ Test(qmp, what_is_no_qmp_is_refused, .timeout = 30)
     stop(NULL);
 }
 
-Test(qmp, no_socket_is_unreachable)
+Test(qmp, a_qemu_that_has_ended_is_not_found)
 {
     struct error err;
     struct qmp *qmp = NULL;
     cr_assert_not(qmp_open(&qmp, "/nonexistent/socket", 100, &err));
-    cr_assert_eq(err.code, ERROR_UNREACHABLE);
+    cr_assert_eq(err.code, ERROR_NOT_FOUND);
+    bind_socket(); /* and nobody listens on it */
+    cr_assert_not(qmp_open(&qmp, server.path, 100, &err));
+    cr_assert_eq(err.code, ERROR_NOT_FOUND);
+    cr_assert(strstr(err.text, "QEMU has ended"), "%s", err.text);
+    remove_socket();
 }
 
 Test(qmp, passes_a_file_descriptor_with_its_command, .timeout = 30)
