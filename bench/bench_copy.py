@@ -13,6 +13,7 @@ import time
 import figures
 from crosspool_test import images, shell
 from crosspool_test.cluster import Cluster
+from crosspool_test.coordinator import Coordinator
 
 GIB = 1 << 30
 PIECE = 32 << 20
@@ -30,12 +31,6 @@ def make_random(path, size, is_half_empty):
             target.write(source.read(PIECE))
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def settle():
     """Before each copy: nothing is left to be written, and no source is in the page cache, as that
     of a disk larger than memory never is."""
@@ -48,7 +43,7 @@ def peer_copy(source, target, pki):
     target.unlink(missing_ok=True)
     with open(target, "wb") as file:
         file.truncate(source.stat().st_size)
-    port = free_port()
+    port = Coordinator.free_port()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     server = subprocess.Popen(["nbdkit", "-f", "-i", "127.0.0.1", "-p", str(port), "--tls=require",
                                f"--tls-certificates={pki}", "file", str(target)])

@@ -10,6 +10,7 @@ import time
 import figures
 from crosspool_test import shell
 from crosspool_test.cluster import Cluster
+from crosspool_test.coordinator import Coordinator
 from qmp import Qmp
 
 MIB = 1 << 20
@@ -43,18 +44,12 @@ def our_copy(cluster, guest, ends):
     return numbers
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def peer_copy(cluster, guest, host, target, pki, size):
     """QEMU mirrors the same disk of the same running guest to nbdkit over its own TLS."""
     target.unlink(missing_ok=True)
     with open(target, "wb") as file:
         file.truncate(size)
-    port = free_port()
+    port = Coordinator.free_port()
     server = subprocess.Popen(["nbdkit", "-f", "-i", "127.0.0.1", "-p", str(port), "--tls=require",
                                f"--tls-certificates={pki}", "file", str(target)])
     folder = cluster.agents[host].run_directory / "domains" / guest.domain

@@ -114,7 +114,6 @@ static struct MHD_Daemon *start_daemon(struct http_listener *listener,
     return MHD_start_daemon(
         flags, 0, &http_may_connect, listener, &http_on_request, listener,
         MHD_OPTION_EXTERNAL_LOGGER, &log_library, NULL,
-        MHD_OPTION_UNESCAPE_CALLBACK, &unescape, NULL,
         MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_UNESCAPE_CALLBACK, &unescape, NULL,
         MHD_OPTION_THREAD_POOL_SIZE, (unsigned int)(is_agent ? AGENT_IO_THREADS : IO_THREADS),

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/reboot.h>
+#include <sys/sysinfo.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -51,14 +52,17 @@ void console_say(const char *fmt, ...)
 static void say_status(void)
 {
     struct stats stats;
+    struct sysinfo memory = {0};
     stats_read(&stats);
+    sysinfo(&memory);
     console_say(
         "STATUS running=%d disks=%d writes=%llu bytes=%llu errors=%llu gap_ms=%llu p50_us=%llu "
-        "p99_us=%llu max_us=%llu",
+        "p99_us=%llu max_us=%llu free_kb=%llu",
         writer_is_running(), disk_count, (unsigned long long)stats.writes,
         (unsigned long long)stats.bytes, (unsigned long long)stats.errors,
         (unsigned long long)stats.gap_us / 1000, (unsigned long long)stats.p50_us,
-        (unsigned long long)stats.p99_us, (unsigned long long)stats.max_us);
+        (unsigned long long)stats.p99_us, (unsigned long long)stats.max_us,
+        (unsigned long long)memory.freeram * memory.mem_unit / 1024);
 }
 
 static void verify(void)

@@ -68,7 +68,8 @@ def test_both_ends_hold_the_same_in_the_pause(cluster, guest, note):
 
 
 @pytest.mark.full
-def test_ten_moves_in_a_row(cluster, guest, note):
+def test_ten_moves_in_a_row(cluster, own_name, note):
+    guest = cluster.boot("xh2", own_name, is_full=True)
     for _ in range(10):
         destination = other(cluster, guest)
         ended = cluster.wait_end(cluster.migrate(guest.name, guest.host.name, destination), LIMIT_S)
