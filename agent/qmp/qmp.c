@@ -191,6 +191,13 @@ static bool connect_to(const char *path, int *fd, struct error *err)
     return true;
 }
 
+bool qmp_has_ended(const char *socket_path)
+{
+    struct error err;
+    auto_close int sock = -1;
+    return !connect_to(socket_path, &sock, &err) && err.code == ERROR_NOT_FOUND;
+}
+
 /* QEMU serves one client of a monitor at a time: the greeting comes when it is our turn. An event
  * of a QEMU that has just begun can come before it. */
 static bool greet(struct qmp *qmp, int timeout_ms, struct error *err)

@@ -13,6 +13,8 @@ struct qmp;
 bool qmp_open(struct qmp **out, const char *socket_path, int timeout_ms,
               struct error *err) must_check;
 void qmp_close(struct qmp *qmp); /* NULL is fine */
+/* True only when it is sure: nobody listens at that monitor. */
+bool qmp_has_ended(const char *socket_path);
 /* Sends and waits for the return. `arguments` is stolen (may be NULL); *result (may be NULL when
  * unwanted) is a new reference. A QMP error is ERROR_REFUSED with QEMU's text; EOF is
  * ERROR_UNREACHABLE. */

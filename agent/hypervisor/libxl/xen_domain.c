@@ -3,15 +3,13 @@
 
 #include "agent/hypervisor/libxl/xen_disk.h"
 #include "agent/hypervisor/libxl/xen_run.h"
+#include "agent/qmp/qmp.h"
 #include "base/cleanup.h"
 #include "base/memory.h"
 
-#include <errno.h>
 #include <libxl_utils.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum { CONFIG_LIMIT = 1 << 20 };
@@ -159,12 +157,16 @@ bool xen_domain_live_config(struct hypervisor *hv, uint32_t id, char **text, str
 
 bool xen_domain_has_qemu(uint32_t id)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    _Static_assert(XEN_SOCKET_SIZE <= sizeof address.sun_path, "fits");
-    xen_disk_libxl_socket(id, address.sun_path);
-    auto_close int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    return sock >= 0 &&
-           (connect(sock, (struct sockaddr *)&address, sizeof address) == 0 || errno == EAGAIN);
+    char path[XEN_SOCKET_SIZE];
+    xen_disk_libxl_socket(id, path);
+    return access(path, F_OK) == 0;
+}
+
+bool xen_domain_has_lost_qemu(uint32_t id)
+{
+    char path[XEN_SOCKET_SIZE];
+    xen_disk_libxl_socket(id, path);
+    return access(path, F_OK) == 0 && qmp_has_ended(path);
 }
 
 bool xen_domain_tell_qemu(struct hypervisor *hv, uint32_t id, const char *command,

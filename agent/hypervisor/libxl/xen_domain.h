@@ -30,8 +30,10 @@ bool xen_domain_stored_config(struct hypervisor *hv, uint32_t id, char **text,
                               struct error *err) must_check;
 bool xen_domain_live_config(struct hypervisor *hv, uint32_t id, char **text,
                             struct error *err) must_check;
-/* Does a QEMU belong to the domain, and lives? A PV or PVH domain without qdisk has none. */
+/* Does a QEMU belong to the domain? A PV or PVH domain without qdisk has none. */
 bool xen_domain_has_qemu(uint32_t id);
+/* Has it ended, for sure? Its disks are lost then. */
+bool xen_domain_has_lost_qemu(uint32_t id);
 /* "stop" or "cont", through libxl, which shares QEMU's monitor with nobody else. Also where the
  * guest does not run, "stop" drains and flushes the block layer. */
 bool xen_domain_tell_qemu(struct hypervisor *hv, uint32_t id, const char *command,

@@ -96,7 +96,7 @@ static void describe_disk(const struct xen_domain *domain, const struct xen_disk
         refusal = why.text;
     else if (!refusal && (!has_format || !has_block_monitor(domain->id)))
         refusal = "its domain has no monitor of QEMU for others";
-    else if (!refusal && !xen_domain_has_qemu(domain->id))
+    else if (!refusal && xen_domain_has_lost_qemu(domain->id))
         refusal = "the QEMU that serves it has ended";
     if (refusal)
         snprintf(to->why_not, sizeof to->why_not, "%.*s", (int)sizeof to->why_not - 1, refusal);

@@ -316,7 +316,7 @@ static bool undo(struct hypervisor *hv, const struct xen_domain *domain, struct 
     if (domain->ending != XEN_GOES_ON)
         return true;
     if (domain->type != XEN_HVM && xen_domain_has_qemu(domain->id) &&
-        !xen_domain_tell_qemu(hv, domain->id, "cont", err))
+        !xen_domain_has_lost_qemu(domain->id) && !xen_domain_tell_qemu(hv, domain->id, "cont", err))
         return false;
     if (!suspends_late(hv, domain->id))
         return true;

@@ -255,7 +255,15 @@ Test(qmp, a_qemu_that_has_ended_is_not_found)
     cr_assert_not(qmp_open(&qmp, server.path, 100, &err));
     cr_assert_eq(err.code, ERROR_NOT_FOUND);
     cr_assert(strstr(err.text, "QEMU has ended"), "%s", err.text);
+    cr_assert(qmp_has_ended(server.path));
+    cr_assert_eq(listen(server.listener, 1), 0);
+    cr_assert_not(qmp_has_ended(server.path));
     remove_socket();
+    /* what cannot be asked is not known to have ended */
+    char longer[200];
+    memset(longer, 'x', sizeof longer);
+    longer[sizeof longer - 1] = '\0';
+    cr_assert_not(qmp_has_ended(longer));
 }
 
 Test(qmp, passes_a_file_descriptor_with_its_command, .timeout = 30)
