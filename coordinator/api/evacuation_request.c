@@ -302,7 +302,9 @@ static bool check_deadline(struct http_request *request, const struct evacuation
 bool api_evacuation_read(struct http_request *request, bool is_dry_run,
                          struct evacuation_request *out, struct error *err)
 {
-    struct evacuation_request wanted = {.retries = 1, .patience_s = EVACUATION_PATIENCE_S};
+    struct evacuation_request wanted = {.retries = EVACUATION_RETRIES,
+                                        .patience_s = EVACUATION_PATIENCE_S,
+                                        .switchovers_per_host = EVACUATION_SWITCHOVERS_PER_HOST};
     if (!http_body(request, evacuation_request_fields, &wanted, err))
         return false;
     if (!check_deadline(request, &wanted, is_dry_run, err) || !find_maps(request, &wanted, err) ||

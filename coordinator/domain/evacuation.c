@@ -4,6 +4,8 @@
 #include "base/json_table.h"
 #include "coordinator/domain/mapping.h"
 
+#include <string.h>
+
 const char *const evacuation_state_names[] = {"running",
                                               "paused",
                                               "stopping",
@@ -50,6 +52,8 @@ const struct json_field evacuation_request_fields[] = {
     JSON_INT("at_once", evacuation_request, at_once, 0, LIMIT_EVACUATION_VMS, false),
     JSON_INT("switchovers_at_once", evacuation_request, switchovers_at_once, 0,
              LIMIT_EVACUATION_VMS, false),
+    JSON_INT("switchovers_per_host", evacuation_request, switchovers_per_host, 0,
+             LIMIT_EVACUATION_VMS, false),
     JSON_INT("retries", evacuation_request, retries, 0, EVACUATION_RETRIES_MOST, false),
     JSON_INT("patience_s", evacuation_request, patience_s, 0, 86400, false),
     JSON_BOOL("may_suspend", evacuation_request, may_suspend, false),
@@ -57,6 +61,33 @@ const struct json_field evacuation_request_fields[] = {
     JSON_BOOL("without_maintenance", evacuation_request, is_without_maintenance, false),
     {0},
 };
+
+bool evacuation_gives_turns(const struct evacuation_request *request)
+{
+    return request->switchovers_at_once || request->switchovers_per_host;
+}
+
+static bool is_at(const struct evacuation_switchover *one, const char *host)
+{
+    return strcmp(one->source, host) == 0 || strcmp(one->destination, host) == 0;
+}
+
+bool evacuation_has_turn(const struct evacuation_request *request,
+                         const struct evacuation_switchover *list, size_t count,
+                         const struct evacuation_switchover *one)
+{
+    int own = 0, at_source = 0, at_destination = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!list[i].is_going)
+            continue;
+        own += list[i].is_own;
+        at_source += is_at(&list[i], one->source);
+        at_destination += is_at(&list[i], one->destination);
+    }
+    int most = request->switchovers_at_once, most_per_host = request->switchovers_per_host;
+    return (!most || own < most) &&
+           (!most_per_host || (at_source < most_per_host && at_destination < most_per_host));
+}
 
 enum evacuation_state evacuation_end_of(enum evacuation_state state, int moved, int exceptions)
 {

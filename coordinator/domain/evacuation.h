@@ -30,7 +30,10 @@ enum {
     LIMIT_EVACUATION_HOSTS = 1024,
     LIMIT_EVACUATION_GROUPS = 1024,
     EVACUATION_RETRIES_MOST = 20,
-    EVACUATION_PATIENCE_S = 300, /* unless the request says otherwise */
+    /* unless the request says otherwise */
+    EVACUATION_RETRIES = 1,
+    EVACUATION_PATIENCE_S = 300,
+    EVACUATION_SWITCHOVERS_PER_HOST = 1,
 };
 
 struct evacuation_vm_wish {
@@ -51,8 +54,10 @@ struct evacuation_request {
     char mapping_set[LIMIT_NAME + 1];
     char deadline[41]; /* RFC 3339; "" = none */
     enum evacuation_on_failure on_failure;
-    /* Of the moves under way; 0 = each as soon as its disks are mirrored. */
+    /* Of the moves under way, in all and at each of their hosts, be it source or destination;
+     * 0 = any number. */
     int switchovers_at_once;
+    int switchovers_per_host;
     int at_once;      /* moves at once; 0 = as many as the hosts take */
     int retries;      /* of each VM, whether the failure passes or not: another host may do */
     int patience_s;   /* a VM that no plan has room for fails after that */
@@ -61,6 +66,20 @@ struct evacuation_request {
     bool is_without_maintenance; /* the emptied hosts are not put into maintenance */
 };
 extern const struct json_field evacuation_request_fields[];
+
+/* A migration that switches over, or could. */
+struct evacuation_switchover {
+    const char *source, *destination; /* hosts */
+    bool is_own;                      /* of this evacuation */
+    bool is_going;                    /* it has had its turn */
+};
+
+/* Is the moment of its switch-overs the evacuation's to choose? */
+bool evacuation_gives_turns(const struct evacuation_request *request);
+/* May this one switch over too, beside those of the list that do? */
+bool evacuation_has_turn(const struct evacuation_request *request,
+                         const struct evacuation_switchover *list, size_t count,
+                         const struct evacuation_switchover *one);
 
 /* How an evacuation ends in which nothing is left to do. */
 enum evacuation_state evacuation_end_of(enum evacuation_state state, int moved, int exceptions);

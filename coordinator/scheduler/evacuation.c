@@ -140,6 +140,7 @@ static void fill_return(const struct evacuation_row *row,
     out->on_failure = ON_FAILURE_CONTINUE;
     out->at_once = row->request.at_once;
     out->switchovers_at_once = row->request.switchovers_at_once;
+    out->switchovers_per_host = row->request.switchovers_per_host;
     out->retries = row->request.retries;
     out->patience_s = row->request.patience_s;
     out->may_suspend = row->request.may_suspend;

@@ -25,8 +25,7 @@ enum {
 struct run {
     const char *id;
     int host_lost_after_s;
-    bool is_locked, is_running, cancels;
-    int switchovers_at_once;
+    bool is_locked, is_running, cancels, gives_turns;
 };
 
 /* ---- a new plan for the rest ---- */
@@ -197,7 +196,7 @@ static bool settle_locked(struct db *db, struct evacuation_row *row, struct run 
         return false;
     run->is_running = row->state == EVACUATION_RUNNING;
     run->cancels = row->state == EVACUATION_CANCELLING || row->state == EVACUATION_ROLLING_BACK;
-    run->switchovers_at_once = row->request.switchovers_at_once;
+    run->gives_turns = evacuation_gives_turns(&row->request);
     if (counts.waiting == 0 && counts.moving == 0)
         return end(db, row, run, &counts, err);
     return !is_plan_due(row, &counts) || replan(db, row, run, err);
@@ -293,8 +292,8 @@ static bool start_locked(struct db *db, const struct evacuation_row *row,
             strcmp(strategy, migration_mode_names[MODE_SUSPEND]) == 0 ? MODE_SUSPEND : MODE_LIVE,
         .policy = {.priority = (int)db_value_int(work->rows, 0, "priority"),
                    .stall_timeout_s = POLICY_STALL_TIMEOUT_S,
-                   .switchover.when =
-                       row->request.switchovers_at_once ? SWITCHOVER_MANUAL : SWITCHOVER_AUTOMATIC},
+                   .switchover.when = evacuation_gives_turns(&row->request) ? SWITCHOVER_MANUAL
+                                                                            : SWITCHOVER_AUTOMATIC},
         .stall_limit_ms = STALL_LIMIT_MS,
         .parallel_disks = 1,
         .created_by = row->created_by,
@@ -345,6 +344,35 @@ static bool start_due(struct db *db, struct run *run, struct error *err)
     return true;
 }
 
+/* ---- switch-overs */
+
+static bool let_go(struct db *db, const char *migration, bool *is_going, struct error *err)
+{
+    auto_migration_row struct migration_row row = {0};
+    if (!migration_store_lock(db, migration, &row, err))
+        return false;
+    *is_going = row.state == MIGRATION_READY;
+    return !*is_going || transition_apply(db, &row, EVENT_SWITCH_OVER, NULL, err);
+}
+
+static bool give_turns(struct db *db, const struct evacuation_request *request,
+                       const struct db_rows *rows, struct error *err)
+{
+    size_t count = (size_t)db_count(rows);
+    auto_free struct evacuation_switchover *list = memory_array(count, sizeof *list);
+    for (size_t i = 0; i < count; i++)
+        list[i] = (struct evacuation_switchover){
+            .source = db_value(rows, (int)i, "source_host_id"),
+            .destination = db_value(rows, (int)i, "destination_host_id"),
+            .is_own = db_value_bool(rows, (int)i, "is_own"),
+            .is_going = db_value_bool(rows, (int)i, "is_going")};
+    for (size_t i = 0; i < count; i++)
+        if (!list[i].is_going && evacuation_has_turn(request, list, count, &list[i]) &&
+            !let_go(db, db_value(rows, (int)i, "id"), &list[i].is_going, err))
+            return false;
+    return true;
+}
+
 /* Under the lock, so that two coordinators do not let go more than one of them would. */
 static bool let_switch_locked(struct db *db, void *context, struct error *err)
 {
@@ -354,24 +382,14 @@ static bool let_switch_locked(struct db *db, void *context, struct error *err)
     bool is_locked = false;
     if (!evacuation_store_try_lock(db, run->id, &row, &is_locked, err))
         return false;
-    if (!is_locked)
-        return true;
-    if (!evacuation_store_to_switch(db, run->id, run->switchovers_at_once, &rows, err))
-        return false;
-    for (int i = 0; i < db_count(rows); i++) {
-        auto_migration_row struct migration_row move = {0};
-        if (!migration_store_lock(db, db_value(rows, i, "id"), &move, err))
-            return false;
-        if (move.state == MIGRATION_READY &&
-            !transition_apply(db, &move, EVENT_SWITCH_OVER, NULL, err))
-            return false;
-    }
-    return true;
+    return !is_locked ||
+           (evacuation_store_switchovers(db, run->id, run->host_lost_after_s, &rows, err) &&
+            give_turns(db, &row.request, rows, err));
 }
 
 static bool let_switch(struct db *db, struct run *run, struct error *err)
 {
-    return !run->switchovers_at_once || transaction_run(db, let_switch_locked, run, err);
+    return !run->gives_turns || transaction_run(db, let_switch_locked, run, err);
 }
 
 static bool cancel_moves(struct db *db, const struct run *run, struct error *err)

@@ -246,20 +246,27 @@ bool evacuation_store_to_cancel(struct db *db, const char *id, struct db_rows **
     return db_query(db, sql_to_cancel, DB_PARAMS(id), rows, err);
 }
 
-/* One that was let go counts until its handoff is over, even while its mirror is made anew. */
-static const char sql_to_switch[] =
-    "WITH moving AS (SELECT m.* FROM evacuation_vm e JOIN migration m ON m.id = e.migration_id"
-    "  WHERE e.evacuation_id = $1 AND e.state = 'moving')"
-    " SELECT id FROM moving WHERE state = 'ready' AND is_switchover_held"
-    " AND NOT is_cancel_requested ORDER BY priority DESC, sequence"
-    " LIMIT greatest(0, $2::bigint - (SELECT count(*) FROM moving WHERE is_switchover_requested"
-    "  AND state IN ('preparing', 'transferring', 'ready', 'handing_off')))";
+/* One that was let go counts until its handoff is over, even while its mirror is made anew. A
+ * handoff that waits for a host which is silent keeps nobody. */
+#define IS_SILENT(host) host ".last_seen < now() - make_interval(secs => $2::integer)"
+static const char sql_switchovers[] =
+    "SELECT m.id, m.source_host_id, m.destination_host_id, e.vm_id IS NOT NULL AS is_own,"
+    " NOT m.is_switchover_held AS is_going FROM migration m"
+    " JOIN host s ON s.id = m.source_host_id JOIN host d ON d.id = m.destination_host_id"
+    " LEFT JOIN evacuation_vm e ON e.migration_id = m.id AND e.evacuation_id = $1"
+    "  AND e.state = 'moving'"
+    " WHERE m.ended_at IS NULL AND CASE WHEN m.is_switchover_held"
+    "  THEN e.vm_id IS NOT NULL AND m.state = 'ready' AND NOT m.is_cancel_requested"
+    "  ELSE (m.state = 'handing_off' OR m.is_switchover_requested AND (m.state = 'ready'"
+    "   OR e.vm_id IS NOT NULL AND m.state IN ('preparing', 'transferring')))"
+    "   AND NOT " IS_SILENT("s") " AND NOT " IS_SILENT("d") " END"
+                                                            " ORDER BY m.priority DESC, m.sequence";
 
-bool evacuation_store_to_switch(struct db *db, const char *id, int most, struct db_rows **rows,
-                                struct error *err)
+bool evacuation_store_switchovers(struct db *db, const char *id, int host_lost_after_s,
+                                  struct db_rows **rows, struct error *err)
 {
-    struct db_text limit = db_int(most);
-    return db_query(db, sql_to_switch, DB_PARAMS(id, limit.text), rows, err);
+    struct db_text silent = db_int(host_lost_after_s);
+    return db_query(db, sql_switchovers, DB_PARAMS(id, silent.text), rows, err);
 }
 
 static const char sql_vms[] =

@@ -94,10 +94,10 @@ bool evacuation_store_begin_move(struct db *db, const char *id, const char *vm,
 /* It cannot start now: `reasons` (JSON) are shown; it is tried again, and planned anew. */
 bool evacuation_store_hold(struct db *db, const char *id, const char *vm, const char *reasons,
                            struct error *err) must_check;
-/* Migrations of its moving VMs that are held with mirrored disks and may switch over now, when at
- * most `most` shall do so at once; in their order. Column `id`. */
-bool evacuation_store_to_switch(struct db *db, const char *id, int most, struct db_rows **rows,
-                                struct error *err) must_check;
+/* Migrations that switch over, whoever's, and those of its moving VMs that are held with mirrored
+ * disks; in their order. Columns of struct evacuation_switchover, and `id`. */
+bool evacuation_store_switchovers(struct db *db, const char *id, int host_lost_after_s,
+                                  struct db_rows **rows, struct error *err) must_check;
 /* Migrations of its moving VMs that nobody has asked to cancel yet. Column `id`. */
 bool evacuation_store_to_cancel(struct db *db, const char *id, struct db_rows **rows,
                                 struct error *err) must_check;

@@ -58,7 +58,10 @@ bool migration_store_progress(struct db *db, const char *host, const struct json
 #define SWITCH_OVER "POST /v1/migrations/' || m.id || '/switchover"
 #define HOLDS                                                                                      \
     "CASE WHEN m.is_switchover_requested OR m.switchover = 'automatic' THEN NULL"                  \
-    " WHEN m.switchover = 'manual' THEN 'an operator: " SWITCH_OVER "'"                            \
+    " WHEN m.switchover = 'manual' THEN coalesce((SELECT 'its turn to switch over: evacuation '"   \
+    "  || e.evacuation_id || ' (" SWITCH_OVER " lets it go now)' FROM evacuation_vm e"             \
+    "  WHERE e.migration_id = m.id AND e.state = 'moving' LIMIT 1), 'an operator: " SWITCH_OVER    \
+    "')"                                                                                           \
     " WHEN m.switchover_from > now() THEN 'its switch-over window, which opens at ' || " UTC(      \
         "m.switchover_from") " WHEN m.switchover_until <= now() THEN 'an operator: its "           \
                              "switch-over window closed at ' || " UTC(                             \

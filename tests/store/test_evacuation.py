@@ -105,11 +105,25 @@ class Site:
 
     def carry(self, evacuation, name):
         """All steps of one VM's migration, to its end."""
-        migration, source, to = self.wait_migration(evacuation, name)
+        move = self.wait_migration(evacuation, name)
+        self.mirror(*move)
+        self.finish_switchover(name, *move)
+        return move[1:]
+
+    def mirror(self, migration, source, to):
+        """To where the switch-over waits for its turn."""
         self.hosts[to].done(self.step(to, "prepare", migration))
+        self.step(source, "transfer", migration)
+        self.hosts[source].progress(migration, "mirrored")
+
+    def has_turn(self, migration):
+        self.beat()
+        return self.api.get(f"/v1/migrations/{migration}")["switchover"]["is_requested"]
+
+    def finish_switchover(self, name, migration, source, to):
+        shell.wait_for(f"the turn of {name}", lambda: self.has_turn(migration), 20)
         self.hosts[source].done(self.step(source, "transfer", migration))
         self.finish_handoff(name, migration, source, to)
-        return source, to
 
     def finish_handoff(self, name, migration, source, to):
         handoff = self.step(source, "handoff", migration)
@@ -244,6 +258,7 @@ def test_where_nothing_can_move_nothing_is_made(site):
     ({"mapping": {"what": {}}}, 400, "/mapping"), ({"mapping_set": "none"}, 404, "none"),
     ({"on_failure": "panic"}, 400, "/on_failure"), ({"at_once": -1}, 400, "/at_once"),
     ({"switchovers_at_once": 2001}, 400, "/switchovers_at_once"),
+    ({"switchovers_per_host": -1}, 400, "/switchovers_per_host"),
     ({"patience": 1}, 400, "patience"),
 ])
 def test_bad_requests_name_the_place(kept_site, change, status, where):
@@ -356,31 +371,107 @@ def test_no_more_than_were_asked_for_at_once(site):
     site.wait_state(evacuation, "succeeded")
 
 
+def mirror_all(site, evacuation, *names):
+    """VMs copied side by side: their migrations with source and destination."""
+    moves = {name: site.wait_migration(evacuation, name) for name in names}
+    for move in moves.values():
+        site.mirror(*move)
+    return moves
+
+
+def with_turn(site, moves):
+    return {name for name, move in moves.items() if site.has_turn(move[0])}
+
+
+def wait_turns(site, moves, count):
+    """So many have their turn, and no more get one."""
+    shell.wait_for(f"{count} turns", lambda: len(with_turn(site, moves)) == count, 20)
+    time.sleep(2.5)
+    found = with_turn(site, moves)
+    assert len(found) == count
+    return found
+
+
 def test_copies_run_side_by_side_and_switch_over_one_by_one(site):
     evacuation = site.begin(switchovers_at_once=1)
-    moves = {}
-    for name in ("g1", "g2", "g3"):
-        migration, source, to = moves[name] = site.wait_migration(evacuation, name)
-        site.hosts[to].done(site.step(to, "prepare", migration))
-        site.hosts[source].done(site.step(source, "transfer", migration))
-
-    def state(name):
-        return site.api.get(f"/v1/migrations/{moves[name][0]}")["state"]
-    left = set(moves)
-    while left:
-        def let_go():
-            site.beat()
-            shown = {name: site.api.get(f"/v1/migrations/{moves[name][0]}") for name in left}
-            return [name for name, one in shown.items() if one["switchover"]["is_requested"]]
-        first, = shell.wait_for("one that may switch over", let_go, 20)
-        time.sleep(2.5)
-        assert let_go() == [first]
-        assert {state(name) for name in left} == {"ready"}
-        migration, source, to = moves[first]
-        site.hosts[source].done(site.step(source, "transfer", migration))
-        site.finish_handoff(first, *moves[first])
-        left.remove(first)
+    moves = mirror_all(site, evacuation, "g1", "g2", "g3")
+    while moves:
+        first, = wait_turns(site, moves, 1)
+        waiting = [site.api.get(f"/v1/migrations/{move[0]}") for name, move in moves.items()
+                   if name != first]
+        assert {one["state"] for one in waiting} <= {"ready"}
+        assert all(evacuation in one["waits_for"] for one in waiting)
+        site.finish_switchover(first, *moves.pop(first))
     site.wait_state(evacuation, "succeeded")
+
+
+def test_one_switches_over_at_a_host_unless_more_are_asked_for(site):
+    """g1 and g2 leave a1; g3 leaves a2, for the same host as g2."""
+    evacuation = site.begin(vms=[{"vm": "g1", "host": "b1", "priority": 1},
+                                 {"vm": "g2", "host": "b2"}, {"vm": "g3", "host": "b2"}])
+    moves = mirror_all(site, evacuation, "g1", "g2", "g3")
+    assert wait_turns(site, moves, 2) == {"g1", "g3"}
+    site.finish_switchover("g1", *moves.pop("g1"))
+    wait_turns(site, moves, 1)  # b2 is taken
+    site.finish_switchover("g3", *moves.pop("g3"))
+    site.finish_switchover("g2", *moves.pop("g2"))
+    site.wait_state(evacuation, "succeeded")
+
+
+def test_two_at_a_host_where_two_are_asked_for(site):
+    evacuation = site.begin(switchovers_per_host=2, exclude=["g3"],
+                            vms=[{"vm": "g1", "host": "b1"}, {"vm": "g2", "host": "b2"}])
+    moves = mirror_all(site, evacuation, "g1", "g2")
+    for name in wait_turns(site, moves, 2):
+        site.finish_switchover(name, *moves[name])
+    site.wait_state(evacuation, "succeeded")
+
+
+def test_without_a_limit_nothing_is_held(site):
+    evacuation = site.begin(switchovers_per_host=0)
+    for name in ("g1", "g2", "g3"):
+        move = site.wait_migration(evacuation, name)
+        shown = site.api.get(f"/v1/migrations/{move[0]}")
+        assert shown["switchover"]["when"] == "automatic"
+        site.mirror(*move)
+        site.hosts[move[1]].done(site.step(move[1], "transfer", move[0]))
+        site.finish_handoff(name, *move)
+    site.wait_state(evacuation, "succeeded")
+
+
+def test_migrations_of_others_have_their_turn_too(site):
+    site.add("b1", "other")
+    site.report()
+    vm = next(vm["id"] for vm in site.api.get("/v1/vms")["items"] if vm["name"] == "other")
+    other = site.api.post("/v1/migrations", {
+        "vm": vm, "destination": {"pool": "B", "host": "b2"},
+        "mapping": {"networks": {"lan-b": "lan-b"}, "srs": {"local-b": "local-b"}}})["id"]
+    site.mirror(other, "b1", "b2")
+    site.hosts["b1"].done(site.step("b1", "transfer", other))
+    evacuation = site.begin(exclude=["g1", "g2"])
+    move = site.wait_migration(evacuation, "g3")
+    site.mirror(*move)
+    time.sleep(3)
+    assert not site.has_turn(move[0])
+    site.finish_handoff("other", other, "b1", "b2")
+    site.finish_switchover("g3", *move)
+    site.wait_state(evacuation, "succeeded")
+
+
+def test_a_handoff_that_waits_for_a_silent_host_keeps_nobody(site):
+    evacuation = site.begin(exclude=["g3"], vms=[{"vm": "g1", "host": "b1", "priority": 1},
+                                                 {"vm": "g2", "host": "b2"}])
+    moves = mirror_all(site, evacuation, "g1", "g2")
+    assert wait_turns(site, moves, 1) == {"g1"}
+    migration, source, to = moves["g1"]
+    site.hosts[source].done(site.step(source, "transfer", migration))
+    site.step(source, "handoff", migration)
+    silent = site.hosts.pop(to)
+    shell.wait_for("the turn of g2", lambda: site.has_turn(moves["g2"][0]), 40)
+    site.finish_switchover("g2", *moves["g2"])
+    site.hosts[to] = silent
+    site.finish_handoff("g1", *moves["g1"])
+    site.wait(evacuation, "both to have moved", lambda shown: shown["counts"]["moved"] == 2)
 
 
 def test_a_vm_that_fails_is_tried_again_and_then_an_exception(site):
